@@ -1,0 +1,170 @@
+//! The description of a session, as it crosses from Python once per session.
+//!
+//! In: versioned JSON. Out: typed [`SessionSpec`] values that [`verify`] has looked at. Nothing here touches a kernel.
+
+mod expr;
+mod verify;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use expr::{BinaryOperator, CompareOperator, Condition, Context, Expr, PathStep, StackSpace, UnaryOperator};
+pub use verify::verify;
+
+use crate::error::Error;
+
+/// The version of the JSON form that this build writes and reads.
+pub const SPEC_VERSION: u32 = 1;
+
+/// Everything that a session was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSpec {
+    /// The version of this form; see [`SPEC_VERSION`].
+    pub version: u32,
+    /// Which processes are seen.
+    pub target: TargetFilter,
+    /// Sizes, all of them.
+    pub limits: Limits,
+    /// The probes, in the order declared; a probe's index is its identity within the session.
+    pub probes: Vec<ProbeSpec>,
+}
+
+/// Which tasks may fire a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetFilter {
+    /// A process (as user space counts) to follow.
+    pub pid: Option<u32>,
+    /// Whether its children, born after the start, are followed too.
+    pub follow: bool,
+    /// A cgroup id (the inode number of its directory).
+    pub cgroup: Option<u64>,
+    /// Whether the tracer's own process is kept out.
+    pub exclude_self: bool,
+}
+
+/// Sizes of everything whose memory is bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of ring buffer for each CPU: a power of two, at least a page.
+    pub buffer: u64,
+    /// Bytes of decoded events that may wait for the script.
+    pub queue: u64,
+    /// Frames kept of a stack, at most 127.
+    pub stack_depth: u32,
+    /// Slots of each CPU's cache of stacks sent lately: a power of two.
+    pub stack_cache: u32,
+}
+
+/// One probe: its targets, what it captures, and what is counted on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSpec {
+    /// Unique within the session.
+    pub name: String,
+    /// The script's file and line, for error messages.
+    pub declared_at: Option<String>,
+    /// What it is attached to; more than one makes a group.
+    pub targets: Vec<Target>,
+    /// What an event carries.
+    pub capture: Capture,
+    /// The condition under which the probe fires.
+    #[serde(rename = "where")]
+    pub condition: Option<Condition>,
+    /// What is counted on it.
+    pub aggregates: Vec<AggregateSpec>,
+    /// Whether events are wanted, or only the aggregates.
+    pub deliver: bool,
+}
+
+/// What an event carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Capture {
+    /// These, in this order.
+    Fields {
+        /// The captures.
+        fields: Vec<NamedExpr>,
+    },
+    /// Every field of the target's own.
+    All,
+}
+
+/// A capture and its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamedExpr {
+    /// The name that handlers bind.
+    pub name: String,
+    /// Where its value comes from.
+    pub expr: Expr,
+}
+
+/// One place in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Target {
+    /// A tracepoint by tracefs category and name; fields are those of its `format`.
+    Tracepoint {
+        /// The folder under `events/`.
+        category: String,
+        /// The event's name.
+        name: String,
+    },
+    /// A tracepoint's raw arguments, named by BTF.
+    RawTracepoint {
+        /// The tracepoint's name.
+        name: String,
+    },
+    /// A timer on every CPU.
+    Profile {
+        /// Samples per second and CPU.
+        hz: u64,
+    },
+}
+
+/// Something accumulated over a probe's events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AggregateSpec {
+    /// What is accumulated.
+    pub function: AggregateFunction,
+    /// The key: none for a single cell.
+    pub by: Vec<Expr>,
+}
+
+/// What is accumulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AggregateFunction {
+    /// The number of events.
+    Count,
+}
+
+impl SessionSpec {
+    /// Reads and verifies the JSON form.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let spec: Self = serde_json::from_str(text)
+            .map_err(|error| Error::spec("", format!("the spec is not of version {SPEC_VERSION}'s form: {error}")))?;
+        verify(&spec)?;
+        Ok(spec)
+    }
+
+    /// The JSON schema of the form, as committed in `docs/spec.schema.json`.
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+impl Target {
+    /// The spelling of the command line, such as `tracepoint:sched:sched_switch`.
+    pub fn spelling(&self) -> String {
+        match self {
+            Self::Tracepoint { category, name } => format!("tracepoint:{category}:{name}"),
+            Self::RawTracepoint { name } => format!("raw_tracepoint:{name}"),
+            Self::Profile { hz } => format!("profile:{hz}"),
+        }
+    }
+}
