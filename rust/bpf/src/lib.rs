@@ -1,1 +1,3 @@
-//! placeholder
+//! spile-bpf: the embedded engine. [`compile`] turns a verified spec into BPF bytecode and makes no system call.
+
+pub mod compile;

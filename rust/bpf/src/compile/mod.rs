@@ -1,0 +1,167 @@
+//! The road of a description, second half. In: one probe of a verified spec, its layout, its fields. Out: a [`Program`].
+//!
+//!     spec ──► build (typed IR) ──► verify ──► registers ──► bytecode ──► disassembly, for whoever wants to read it
+//!
+//! Nothing here makes a system call or knows a file: what differs between kernels comes in as [`KernelOffsets`] and
+//! [`Fields`], and maps are names ([`MapRef`]) that the loader replaces by descriptors.
+
+pub mod access;
+mod schema;
+
+use spile_core::error::Error;
+use spile_core::layout::EventLayout;
+use spile_core::spec::{Expr, ProbeSpec};
+
+pub use access::{Access, Fields, Leaf, NoFields};
+pub use schema::schema;
+
+/// What the kernel calls the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProgramKind {
+    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`: the context is the arguments, 8 bytes each.
+    RawTracepoint,
+    /// `BPF_PROG_TYPE_TRACEPOINT`: the context is the record that tracefs's `format` describes.
+    Tracepoint,
+    /// `BPF_PROG_TYPE_PERF_EVENT`.
+    PerfEvent,
+}
+
+/// Offsets in `struct task_struct`, from the running kernel's BTF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KernelOffsets {
+    /// Of `utime`.
+    pub task_utime: u32,
+    /// Of `stime`.
+    pub task_stime: u32,
+    /// Of `real_parent`.
+    pub task_real_parent: u32,
+    /// Of `tgid`.
+    pub task_tgid: u32,
+}
+
+/// Which tasks may fire the program. What it keeps out is no hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Whether the process must be a key of [`MapRef::Pids`].
+    pub pids: bool,
+    /// The cgroup that the task must be in.
+    pub cgroup: Option<u64>,
+}
+
+/// What a program is compiled for, besides its probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The id of its events, and its row of the ledger.
+    pub event_id: u16,
+    /// Frames kept of a stack, 1 to 127.
+    pub stack_depth: u32,
+    /// Slots of [`MapRef::StackCache`]: a power of two.
+    pub stack_cache: u32,
+    /// A process that is kept out.
+    pub self_tgid: Option<u32>,
+    /// Which tasks may fire it.
+    pub target: Filter,
+    /// The number of possible CPUs: each has a ring.
+    pub cpus: u32,
+}
+
+/// More CPUs than this are reached by way of [`MapRef::RingArray`].
+pub const MAX_IMMEDIATE_RINGS: u32 = 16;
+/// Bytes of an entry of [`MapRef::Scratch`].
+pub const SCRATCH_SIZE: u32 = 20_480;
+/// Programs of one CPU that may interrupt each other and still have scratch.
+pub const SCRATCH_LEVELS: u32 = 4;
+
+/// A map that a program refers to. The loader writes the descriptor into the relocated instruction's immediate; the
+/// instruction's source register already says whether the map or its first value is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MapRef {
+    /// `ARRAY`, 1 entry of 8 bytes, addressed directly: a `u32`: 0 inactive, 1 active, 2 draining.
+    Gate,
+    /// `RINGBUF` of this CPU.
+    Ring(u32),
+    /// `ARRAY_OF_MAPS` of the rings by CPU, where there are more than [`MAX_IMMEDIATE_RINGS`].
+    RingArray,
+    /// `PERCPU_ARRAY` by event id; an entry is [`Ledger::ENTRIES`] `u64`s.
+    Ledger,
+    /// `PERCPU_ARRAY` of 1 + [`SCRATCH_LEVELS`] entries of [`SCRATCH_SIZE`] bytes. Entry 0 begins with the `u32` nesting
+    /// level, which is always 0 between events.
+    Scratch,
+    /// `PERCPU_ARRAY` of `stack_cache` `u64`s.
+    StackCache,
+    /// `HASH` keyed by process id (`u32`).
+    Pids,
+}
+
+/// The words of a ledger row.
+///
+/// A hit has exactly one fate: hits = filtered + delivered + ring full + re-entered + faulted. The other two are remarks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Ledger {
+    /// The program ran, active, for a task that the target filter lets through.
+    Hits = 0,
+    /// `where=` was false.
+    Filtered = 1,
+    /// A record is in the ring.
+    Delivered = 2,
+    /// There was no room for the record.
+    RingFull = 3,
+    /// Remark: a kernel stack could not be walked; the event has a null in its place.
+    StackFailed = 4,
+    /// Too many programs interrupted each other for the scratch there is.
+    ReEntered = 5,
+    /// A read that `where=` needs faulted.
+    Faulted = 6,
+    /// Remark: there was no room for a stack's definition; the next hit with that stack sends it again.
+    StackDefinitionLost = 7,
+}
+
+impl Ledger {
+    /// The number of words in a row.
+    pub const ENTRIES: u32 = 8;
+}
+
+/// An instruction, encoded as the kernel reads it (little-endian: opcode in the low byte).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Insn(pub u64);
+
+/// A program that is ready to be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// At most 15 characters of letters, digits and `_`, as the kernel wants it.
+    pub name: String,
+    /// What it is loaded as.
+    pub kind: ProgramKind,
+    /// Its code. A 64-bit immediate takes two.
+    pub insns: Vec<Insn>,
+    /// Indexes of instructions whose immediate the loader sets to the map's descriptor.
+    pub relocations: Vec<(usize, MapRef)>,
+    ir: String,
+}
+
+impl Program {
+    /// The intermediate form, for `explain` and tests.
+    pub fn ir_text(&self) -> &str {
+        &self.ir
+    }
+
+    /// The code as `bpftool` would print it.
+    pub fn disassembly(&self) -> String {
+        String::new()
+    }
+}
+
+/// Compiles one target of a probe. `columns` are [`schema`]'s expressions, beside `layout.schema.fields`.
+pub fn compile(
+    kind: ProgramKind,
+    probe: &ProbeSpec,
+    layout: &EventLayout,
+    columns: &[Expr],
+    fields: &dyn Fields,
+    offsets: &KernelOffsets,
+    options: &Options,
+) -> Result<Program, Error> {
+    let _ = (kind, probe, layout, columns, fields, offsets, options);
+    Err(Error::engine("the compiler is not there yet"))
+}
