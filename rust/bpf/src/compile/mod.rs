@@ -6,6 +6,12 @@
 //! [`Fields`], and maps are names ([`MapRef`]) that the loader replaces by descriptors.
 
 pub mod access;
+mod build;
+mod disasm;
+mod emit;
+mod insn;
+mod ir;
+mod regalloc;
 mod schema;
 
 use spile_core::error::Error;
@@ -148,7 +154,7 @@ impl Program {
 
     /// The code as `bpftool` would print it.
     pub fn disassembly(&self) -> String {
-        String::new()
+        disasm::disassemble(&self.insns, &self.relocations)
     }
 }
 
@@ -162,6 +168,29 @@ pub fn compile(
     offsets: &KernelOffsets,
     options: &Options,
 ) -> Result<Program, Error> {
-    let _ = (kind, probe, layout, columns, fields, offsets, options);
-    Err(Error::engine("the compiler is not there yet"))
+    let request = build::Request {
+        kind,
+        probe,
+        layout,
+        columns,
+        fields,
+        offsets,
+        options,
+    };
+    let function = build::build(&request)?;
+    let ir = function.to_string();
+    let bug = |stage: &str, fault: String| Error::Engine {
+        message: format!("the code made for {} is wrong ({stage}): a bug in spile", probe.name),
+        log: format!("{fault}\n{ir}"),
+    };
+    ir::verify(&function).map_err(|fault| bug("verifying", fault))?;
+    let allocation = regalloc::allocate(&function).map_err(|fault| bug("allocating registers", fault))?;
+    let (insns, relocations) = emit::emit(&function, &allocation).map_err(|fault| bug("emitting", fault))?;
+    Ok(Program {
+        name: function.name,
+        kind,
+        insns,
+        relocations,
+        ir,
+    })
 }

@@ -1,0 +1,190 @@
+//! Makes the IR of one program. In: a probe, its layout and columns, its fields. Out: a [`Function`], not yet verified.
+//!
+//! Every program goes the same way: activity gate, target filter, ledger, `where=`, stacks, record, ring. What is
+//! told once is written once: `int` and `arithmetic` compute numbers, `condition` decides, `string` fetches bytes,
+//! `stack` walks, `record` writes, `ring` sends.
+
+mod arithmetic;
+mod condition;
+mod context;
+mod int;
+mod record;
+mod ring;
+mod scratch;
+mod stack;
+mod string;
+
+use std::collections::HashMap;
+
+use spile_core::error::Error;
+use spile_core::layout::EventLayout;
+use spile_core::spec::{Expr, ProbeSpec, StackSpace};
+
+use super::access::Fields;
+use super::ir::{Arg, BinOp, Block, Cmp, Function, Helper, Inst, Slot, Terminator, Ty, VReg};
+use super::{KernelOffsets, Ledger, MapRef, Options, ProgramKind};
+
+pub(super) use context::SharedFact;
+
+/// What `compile` was asked.
+pub(super) struct Request<'a> {
+    pub kind: ProgramKind,
+    pub probe: &'a ProbeSpec,
+    pub layout: &'a EventLayout,
+    pub columns: &'a [Expr],
+    pub fields: &'a dyn Fields,
+    pub offsets: &'a KernelOffsets,
+    pub options: &'a Options,
+}
+
+/// Bytes of the stack buffer that numbers, keys and short strings pass through.
+const BUFFER: u32 = 128;
+
+struct Build<'a> {
+    request: &'a Request<'a>,
+    f: Function,
+    context: VReg,
+    ledger: VReg,
+    buffer: Slot,
+    scratch: Option<scratch::Scratch>,
+    /// Where a run ends: at once, or by way of giving scratch back.
+    out: Block,
+    fates: HashMap<u32, Block>,
+    pending_fates: Vec<(Ledger, Block, Block)>,
+    shared: HashMap<SharedFact, VReg>,
+    stacks: HashMap<(StackSpace, u32), VReg>,
+    time: Option<VReg>,
+    /// The place in the spec, for errors.
+    place: String,
+}
+
+/// The IR of a program.
+pub(super) fn build(request: &Request<'_>) -> Result<Function, Error> {
+    let mut f = Function::new(program_name(&request.probe.name));
+    let context = f.reg(Ty::Ptr);
+    f.push(Inst::Context { dst: context });
+    let (buffer, out, ledger) = (f.slot(buffer_size(request)), f.block(), f.reg(Ty::Ptr));
+    let mut build = Build {
+        request,
+        f,
+        context,
+        ledger,
+        buffer,
+        scratch: None,
+        out,
+        fates: HashMap::new(),
+        pending_fates: Vec::new(),
+        shared: HashMap::new(),
+        stacks: HashMap::new(),
+        time: None,
+        place: format!("probes[{}]", request.layout.schema.probe),
+    };
+    build.gate();
+    build.target_filter();
+    build.open_ledger();
+    build.decide()?;
+    build.walk_stacks()?;
+    build.record()?;
+    Ok(build.finish())
+}
+
+/// At most 15 characters that the kernel accepts in a program's name.
+pub(super) fn program_name(probe: &str) -> String {
+    let accepted = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    probe.chars().map(accepted).take(15).collect()
+}
+
+/// Numbers need 8 bytes; only strings in conditions need more.
+fn buffer_size(request: &Request<'_>) -> u32 {
+    if request.probe.condition.as_ref().is_some_and(condition::reads_strings) {
+        BUFFER
+    } else {
+        8
+    }
+}
+
+impl Build<'_> {
+    fn gate(&mut self) {
+        let gate = self.f.reg(Ty::Ptr);
+        self.f.push(Inst::MapValue {
+            dst: gate,
+            map: MapRef::Gate,
+        });
+        let state = self.f.load(gate, 0, 4);
+        self.f.leave_if(Cmp::Ne, state, 1, self.out);
+    }
+
+    fn target_filter(&mut self) {
+        let options = self.request.options;
+        if options.self_tgid.is_some() || options.target.pids {
+            let pid_tgid = self.share(SharedFact::PidTgid);
+            let tgid = self.f.binary(BinOp::ShrU, pid_tgid, 32);
+            if let Some(own) = options.self_tgid {
+                self.f.leave_if(Cmp::Eq, tgid, i64::from(own), self.out);
+            }
+            if options.target.pids {
+                let entry = self.lookup(MapRef::Pids, tgid);
+                self.f.leave_if(Cmp::Eq, entry, 0, self.out);
+            }
+        }
+        if let Some(cgroup) = options.target.cgroup {
+            let current = self.f.call(Helper::CurrentCgroupId, &[], Ty::Int);
+            self.f.leave_if(Cmp::Ne, current, cgroup as i64, self.out);
+        }
+    }
+
+    fn open_ledger(&mut self) {
+        let id = self.f.constant(i64::from(self.request.options.event_id));
+        let row = self.lookup(MapRef::Ledger, id);
+        self.f.push(Inst::Copy {
+            dst: self.ledger,
+            src: row,
+        });
+        self.f.leave_if(Cmp::Eq, self.ledger, 0, self.out);
+        self.count(Ledger::Hits);
+    }
+
+    /// The address of a map's value under a 4-byte key, or 0.
+    fn lookup(&mut self, map: MapRef, key: VReg) -> VReg {
+        self.f.store(self.buffer, 0, 4, key);
+        self.f
+            .call(Helper::MapLookup, &[Arg::Map(map), Arg::Slot(self.buffer)], Ty::Ptr)
+    }
+
+    /// The kernel's recursion guard lets a program run once at a time on a CPU, so a plain addition is exact.
+    fn count(&mut self, word: Ledger) {
+        let offset = 8 * word as u32;
+        let old = self.f.load(self.ledger, offset, 8);
+        let new = self.f.binary(BinOp::Add, old, 1);
+        self.f.store(self.ledger, offset, 8, new);
+    }
+
+    /// A block that counts how this hit ended, and ends it.
+    fn fate(&mut self, word: Ledger) -> Block {
+        if let Some(block) = self.fates.get(&(word as u32)) {
+            return *block;
+        }
+        let block = self.f.block();
+        self.fates.insert(word as u32, block);
+        self.pending_fates.push((word, block, self.out));
+        block
+    }
+
+    fn finish(mut self) -> Function {
+        self.f.jump(self.out);
+        for (word, block, out) in std::mem::take(&mut self.pending_fates) {
+            self.f.begin(block);
+            self.count(word);
+            self.f.jump(out);
+        }
+        self.release_scratch();
+        self.f.begin(self.out);
+        self.f.end(Terminator::Exit);
+        self.f.prune();
+        self.f
+    }
+
+    fn refuse<T>(&self, message: impl Into<String>) -> Result<T, Error> {
+        Err(Error::spec(self.place.clone(), message))
+    }
+}

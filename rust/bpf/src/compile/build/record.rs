@@ -1,0 +1,309 @@
+//! The record. In: the columns and their layout. Out: one record in the ring, or a count of why there is none.
+//!
+//! A record of fixed size is written in place, in the ring; one with strings is written to scratch, and what was used is
+//! copied. A column whose read faults is 0 with its bit set in the null mask.
+
+use spile_core::error::Error;
+use spile_core::layout::{ALIGNED_ID, ALIGNED_TIME, FieldType};
+use spile_core::spec::{Context, Expr};
+
+use super::super::access::{Access, Leaf};
+use super::super::ir::{Arg, BinOp, Block, Cmp, Helper, Inst, Operand, Ty, VReg};
+use super::super::{Ledger, SCRATCH_SIZE};
+use super::Build;
+use super::ring::NO_WAKEUP;
+
+/// The bit of the null mask in the word that begins with the id.
+const NULLS_SHIFT: usize = 16;
+
+/// A record being written.
+struct Record {
+    base: VReg,
+    nulls: VReg,
+    /// The next byte of the tail, and the most that it can be so far.
+    tail: Option<(VReg, u32)>,
+    /// Columns' ways out: fault, column, and where they join again.
+    faults: Vec<(Block, usize, Block)>,
+}
+
+impl Build<'_> {
+    /// Writes and sends the record.
+    pub(super) fn record(&mut self) -> Result<(), Error> {
+        let layout = self.request.layout;
+        self.share_among(self.request.columns.iter());
+        // Rounding each string up makes the tail a little longer than the layout's.
+        if layout.max_size + 8 * layout.slots.len() as u32 > SCRATCH_SIZE {
+            return self.refuse("one event would take too much memory: lower limit= or capture fewer strings");
+        }
+        let full = self.fate(Ledger::RingFull);
+        if layout.is_fixed() {
+            let ring = self.ring(full);
+            let args = [Arg::Imm(i64::from(layout.fixed_size)), Arg::Imm(0)];
+            let base = self.ring_call(ring, Helper::RingReserve, &args, Ty::Ptr);
+            self.f.leave_if(Cmp::Eq, base, 0, full);
+            self.fill(base, None)?;
+            self.f.call_for_effect(Helper::RingSubmit, &[Arg::Reg(base), NO_WAKEUP]);
+        } else {
+            let base = self.scratch();
+            let full = self.fate(Ledger::RingFull);
+            let tail = self.f.constant(i64::from(layout.fixed_size));
+            let most = self.fill(base, Some((tail, layout.fixed_size)))?;
+            let ring = self.ring(full);
+            let size = self.f.copy(tail);
+            self.f.leave_if(Cmp::GtU, size, i64::from(most), full);
+            let args = [Arg::Reg(base), Arg::Reg(size), NO_WAKEUP];
+            let error = self.ring_call(ring, Helper::RingOutput, &args, Ty::Int);
+            self.f.leave_if(Cmp::Ne, error, 0, full);
+        }
+        self.count(Ledger::Delivered);
+        Ok(())
+    }
+
+    /// Writes the header and every column; gives the most bytes that the record can have.
+    fn fill(&mut self, base: VReg, tail: Option<(VReg, u32)>) -> Result<u32, Error> {
+        let time = self.f.call(Helper::KtimeGetNs, &[], Ty::Int);
+        self.f.store(base, ALIGNED_TIME, 8, time);
+        if self.request.columns.contains(&Expr::Context {
+            name: Context::Timestamp,
+        }) {
+            self.time = Some(time);
+        }
+        let id = i64::from(self.request.options.event_id);
+        let nulls = self.f.constant(id);
+        let mut record = Record {
+            base,
+            nulls,
+            tail,
+            faults: Vec::new(),
+        };
+        let before = self.place.clone();
+        for column in 0..self.request.columns.len() {
+            self.place = format!("{before}.capture.{}", self.request.layout.schema.fields[column].name);
+            let (fault, done) = (self.f.block(), self.f.block());
+            self.column(&mut record, column, fault)?;
+            self.f.jump(done);
+            record.faults.push((fault, column, done));
+            self.f.begin(done);
+        }
+        self.place = before;
+        let ready = self.f.block();
+        self.f.store(base, ALIGNED_ID, 4, nulls);
+        self.f.jump(ready);
+        for (fault, column, done) in std::mem::take(&mut record.faults) {
+            self.f.begin(fault);
+            self.null(&record, column);
+            self.f.jump(done);
+        }
+        self.f.begin(ready);
+        Ok(record.tail.map_or(0, |(_, most)| most))
+    }
+
+    fn null(&mut self, record: &Record, column: usize) {
+        self.f.update(BinOp::Or, record.nulls, 1_i64 << (NULLS_SHIFT + column));
+        let (offset, size) = self.slot(column);
+        match size {
+            1 | 2 | 4 | 8 => self.f.store(record.base, offset, size as u8, 0),
+            _ => self.f.store(record.base, offset, 1, 0),
+        }
+    }
+
+    fn slot(&self, column: usize) -> (u32, u32) {
+        let slot = self.request.layout.slots[column];
+        (slot.offset.unwrap_or(0), slot.size)
+    }
+
+    fn column(&mut self, record: &mut Record, column: usize, fault: Block) -> Result<(), Error> {
+        let expr = &self.request.columns[column];
+        let (offset, size) = self.slot(column);
+        match self.request.layout.schema.fields[column].ty {
+            FieldType::Int { size, .. } => {
+                let value = self.int(expr, fault)?;
+                self.f.store(record.base, offset, size, value.operand);
+                Ok(())
+            }
+            FieldType::Stack { .. } => {
+                let Expr::Stack { space, depth } = expr else {
+                    return self.refuse("this is no stack");
+                };
+                let key = (*space, self.depth(*depth));
+                let Some(hash) = self.stacks.get(&key).copied() else {
+                    return self.refuse("this stack was not walked");
+                };
+                self.f.leave_if(Cmp::Eq, hash, 0, fault);
+                self.f.store(record.base, offset, 8, hash);
+                Ok(())
+            }
+            FieldType::FixedString { .. } => self.fixed_string(record, expr, offset, size, fault),
+            FieldType::String { limit } => self.string(record, expr, offset, limit, fault),
+            FieldType::Bytes { limit } => self.bytes(record, expr, offset, limit, fault),
+        }
+    }
+
+    fn fixed_string(&mut self, record: &Record, expr: &Expr, at: u32, size: u32, fault: Block) -> Result<(), Error> {
+        if let Expr::Context { name: Context::Comm } = expr {
+            let to = self.displaced(record.base, at);
+            self.f
+                .call_for_effect(Helper::CurrentComm, &[Arg::Reg(to), Arg::Imm(i64::from(size))]);
+            return Ok(());
+        }
+        let Expr::Field { path } = expr else {
+            return self.refuse("this is no string");
+        };
+        let address = match self.request.fields.resolve(path)? {
+            Access::CtxString { offset, .. } => {
+                self.copy_words(record.base, at, offset, size);
+                return Ok(());
+            }
+            Access::Read {
+                ctx_offset,
+                derefs,
+                offset,
+                leaf: Leaf::String { .. },
+            } => {
+                let pointer = self.follow(ctx_offset, &derefs, fault);
+                self.displaced(pointer, offset)
+            }
+            _ => return self.refuse("this field is no string"),
+        };
+        let to = self.displaced(record.base, at);
+        let args = [Arg::Reg(to), Arg::Imm(i64::from(size)), Arg::Reg(address)];
+        let error = self.f.call(Helper::ProbeReadKernel, &args, Ty::Int);
+        self.f.leave_if(Cmp::Ne, error, 0, fault);
+        Ok(())
+    }
+
+    fn copy_words(&mut self, base: VReg, to: u32, from: u32, size: u32) {
+        let mut at = 0;
+        while at < size {
+            let fits = |word: &u32| at + word <= size && (from + at) % word == 0 && (to + at) % word == 0;
+            let word = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
+            let value = self.f.load(self.context, from + at, word as u8);
+            self.f.store(base, to + at, word as u8, value);
+            at += word;
+        }
+    }
+
+    /// A string into the tail.
+    fn string(&mut self, record: &mut Record, expr: &Expr, at: u32, limit: u32, fault: Block) -> Result<(), Error> {
+        let is_kernel = !matches!(expr, Expr::String { .. });
+        let address = match expr {
+            Expr::String { pointer, .. } => {
+                let pointer = self.int(pointer, fault)?;
+                self.in_reg(pointer)
+            }
+            Expr::Field { path } => self.string_address(path, fault)?,
+            _ => return self.refuse("this is no string"),
+        };
+        let (to, tail, most) = self.tail(record, fault)?;
+        let read = |build: &mut Self, to: Arg, size: u32, address: VReg| {
+            if is_kernel {
+                let args = [to, Arg::Imm(i64::from(size)), Arg::Reg(address)];
+                build.f.call(Helper::ProbeReadKernelStr, &args, Ty::Int)
+            } else {
+                build.read_string(to, size, address)
+            }
+        };
+        let length = read(self, Arg::Reg(to), limit, address);
+        self.f.leave_if(Cmp::LeS, length, 0, fault);
+        self.f.leave_if(Cmp::GtS, length, i64::from(limit), fault);
+        let bytes = self.f.binary(BinOp::Sub, length, 1);
+        let slot = self.f.binary(BinOp::Shl, bytes, 16);
+        self.f.update(BinOp::Or, slot, tail);
+        let (full, whole) = (self.f.block(), self.f.block());
+        self.f.branch(Cmp::Eq, length, i64::from(limit), full, whole);
+        self.f.begin(full);
+        // A string that fills its room was cut if the byte where its NUL is now isn't one.
+        let last = self.displaced(address, limit - 1);
+        let more = read(self, Arg::Slot(self.buffer), 2, last);
+        self.f.leave_if(Cmp::LeS, more, 1, whole);
+        self.f.update(BinOp::Or, slot, 1_i64 << 31);
+        self.f.jump(whole);
+        self.f.begin(whole);
+        self.f.store(record.base, at, 4, slot);
+        self.advance(record, tail, length, most + limit);
+        Ok(())
+    }
+
+    fn string_address(&mut self, path: &[spile_core::spec::PathStep], fault: Block) -> Result<VReg, Error> {
+        match self.request.fields.resolve(path)? {
+            Access::CtxDynString { offset } => Ok(self.data_location(offset).0),
+            Access::CtxString { offset, .. } => Ok(self.displaced(self.context, offset)),
+            Access::Read {
+                ctx_offset,
+                derefs,
+                offset,
+                leaf: Leaf::String { .. },
+            } => {
+                let pointer = self.follow(ctx_offset, &derefs, fault);
+                Ok(self.displaced(pointer, offset))
+            }
+            _ => self.refuse("this field is no string"),
+        }
+    }
+
+    /// An array into the tail.
+    fn bytes(&mut self, record: &mut Record, expr: &Expr, at: u32, limit: u32, fault: Block) -> Result<(), Error> {
+        let Expr::Field { path } = expr else {
+            return self.refuse("this is no array");
+        };
+        let (address, length) = match self.request.fields.resolve(path)? {
+            Access::CtxDynBytes { offset } => self.data_location(offset),
+            Access::CtxArray {
+                offset,
+                elem_size,
+                count,
+                ..
+            } => {
+                let length = self.f.constant(i64::from(u32::from(elem_size) * count));
+                (self.displaced(self.context, offset), length)
+            }
+            _ => return self.refuse("this field is no array"),
+        };
+        let slot = self.f.constant(0);
+        let kept = self.f.copy(length);
+        let (cut, whole) = (self.f.block(), self.f.block());
+        self.f.branch(Cmp::GtU, kept, i64::from(limit), cut, whole);
+        self.f.begin(cut);
+        self.f.push(Inst::Const {
+            dst: kept,
+            value: i64::from(limit),
+        });
+        self.f.push(Inst::Const {
+            dst: slot,
+            value: 1 << 31,
+        });
+        self.f.jump(whole);
+        self.f.begin(whole);
+        let (to, tail, most) = self.tail(record, fault)?;
+        let size = self.f.copy(kept);
+        self.f.leave_if(Cmp::GtU, size, i64::from(limit), fault);
+        let args = [Arg::Reg(to), Arg::Reg(size), Arg::Reg(address)];
+        let error = self.f.call(Helper::ProbeReadKernel, &args, Ty::Int);
+        self.f.leave_if(Cmp::Ne, error, 0, fault);
+        let high = self.f.binary(BinOp::Shl, kept, 16);
+        self.f.update(BinOp::Or, slot, high);
+        self.f.update(BinOp::Or, slot, tail);
+        self.f.store(record.base, at, 4, slot);
+        self.advance(record, tail, kept, most + limit);
+        Ok(())
+    }
+
+    /// The address behind what the tail holds so far, whose bound is told anew, for the kernel's verifier forgets what
+    /// it knew of a number that was kept on the stack.
+    fn tail(&mut self, record: &Record, fault: Block) -> Result<(VReg, VReg, u32), Error> {
+        let Some((tail, most)) = record.tail else {
+            return self.refuse("a string in a record of fixed size");
+        };
+        let offset = self.f.copy(tail);
+        self.f.leave_if(Cmp::GtU, offset, i64::from(most), fault);
+        let to = self.f.binary(BinOp::Add, record.base, Operand::Reg(offset));
+        Ok((to, tail, most))
+    }
+
+    fn advance(&mut self, record: &mut Record, tail: VReg, length: VReg, most: u32) {
+        let up = self.f.binary(BinOp::Add, length, 7);
+        self.f.update(BinOp::And, up, -8);
+        self.f.update(BinOp::Add, tail, up);
+        record.tail = Some((tail, most.next_multiple_of(8)));
+    }
+}

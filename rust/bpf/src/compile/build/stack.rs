@@ -1,0 +1,156 @@
+//! Stacks. In: a stack column. Out: the content hash of its frames in a register, 0 where there is no stack.
+//!
+//! The hash is that of `spile_core::stack::hash_frames`. What this CPU hasn't sent lately is sent whole, as a definition,
+//! and is marked as sent only once it is in the ring. No probe ever inserts into a shared map for this.
+
+use spile_core::error::Error;
+use spile_core::layout::{MAX_FRAMES, STACK_COUNT, STACK_HEADER};
+use spile_core::spec::{Expr, StackSpace};
+
+use super::super::ir::{Arg, BinOp, Block, Cmp, Helper, Inst, Operand, Ty, VReg};
+use super::super::{Ledger, MapRef};
+use super::Build;
+use super::context::SharedFact;
+use super::ring::NO_WAKEUP;
+
+/// What a hash begins with.
+const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+/// What each frame is mixed in by.
+const FACTOR: u64 = 0xFF51_AFD7_ED55_8CCD;
+/// `BPF_F_USER_STACK`.
+const USER_STACK: i64 = 1 << 8;
+
+impl Build<'_> {
+    /// Walks every stack that a column wants, before the record is begun: a definition precedes its first use.
+    pub(super) fn walk_stacks(&mut self) -> Result<(), Error> {
+        let columns = self.request.columns;
+        let has_user_stack = columns.iter().any(|expr| {
+            matches!(
+                expr,
+                Expr::Stack {
+                    space: StackSpace::User,
+                    ..
+                }
+            )
+        });
+        if has_user_stack {
+            self.share(SharedFact::PidTgid);
+        }
+        for expr in columns {
+            if let Expr::Stack { space, depth } = expr {
+                let key = (*space, self.depth(*depth));
+                if !self.stacks.contains_key(&key) {
+                    let hash = self.stack(key.0, key.1);
+                    self.stacks.insert(key, hash);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn depth(&self, depth: Option<u32>) -> u32 {
+        let most = self.request.options.stack_depth;
+        depth.unwrap_or(most).min(most).clamp(1, MAX_FRAMES)
+    }
+
+    fn stack(&mut self, space: StackSpace, depth: u32) -> VReg {
+        let scratch = self.scratch();
+        let most = i64::from(8 * depth);
+        let hash = self.f.reg(Ty::Int);
+        self.f.push(Inst::Const { dst: hash, value: 0 });
+        let frames = self.f.binary(BinOp::Add, scratch, i64::from(STACK_HEADER));
+        let flags = if space == StackSpace::User { USER_STACK } else { 0 };
+        let args = [
+            Arg::Reg(self.context),
+            Arg::Reg(frames),
+            Arg::Imm(most),
+            Arg::Imm(flags),
+        ];
+        let length = self.f.call(Helper::GetStack, &args, Ty::Int);
+        let (failed, done) = (self.f.block(), self.f.block());
+        self.f.leave_if(Cmp::LeS, length, 0, failed);
+        self.f.leave_if(Cmp::GtS, length, most, failed);
+        let pid = match space {
+            StackSpace::Kernel => None,
+            StackSpace::User => {
+                let pid_tgid = self.share(SharedFact::PidTgid);
+                Some(self.f.binary(BinOp::ShrU, pid_tgid, 32))
+            }
+        };
+        self.hash(hash, scratch, length, pid);
+        self.define(hash, scratch, length, most, pid, done);
+        self.f.jump(done);
+        self.f.begin(failed);
+        // A kernel thread has no user stack: that is no failure.
+        if space == StackSpace::Kernel {
+            self.count(Ledger::StackFailed);
+        }
+        self.f.jump(done);
+        self.f.begin(done);
+        hash
+    }
+
+    /// A loop over the frames. The kernel's verifier follows `rest` downwards, so it knows that the loop ends.
+    fn hash(&mut self, hash: VReg, scratch: VReg, length: VReg, pid: Option<VReg>) {
+        let frame = self.f.binary(BinOp::Add, scratch, i64::from(STACK_HEADER));
+        let rest = self.f.copy(length);
+        let factor = self.f.constant(FACTOR as i64);
+        self.f.push(Inst::Const {
+            dst: hash,
+            value: SEED as i64,
+        });
+        if let Some(pid) = pid {
+            self.f.update(BinOp::Xor, hash, pid);
+        }
+        let (each, end) = (self.f.block(), self.f.block());
+        self.f.jump(each);
+        self.f.begin(each);
+        let address = self.f.load(frame, 0, 8);
+        self.f.update(BinOp::Xor, hash, address);
+        self.f.update(BinOp::Mul, hash, factor);
+        let high = self.f.binary(BinOp::ShrU, hash, 32);
+        self.f.update(BinOp::Xor, hash, high);
+        self.f.update(BinOp::Add, frame, 8);
+        self.f.update(BinOp::Sub, rest, 8);
+        self.f.branch(Cmp::GtS, rest, 0, each, end);
+        self.f.begin(end);
+        // 0 means that there is no stack.
+        let (zero, done) = (self.f.block(), self.f.block());
+        self.f.branch(Cmp::Eq, hash, 0, zero, done);
+        self.f.begin(zero);
+        self.f.push(Inst::Const { dst: hash, value: 1 });
+        self.f.jump(done);
+        self.f.begin(done);
+    }
+
+    /// Sends the stack unless this CPU did lately.
+    fn define(&mut self, hash: VReg, scratch: VReg, length: VReg, most: i64, pid: Option<VReg>, done: Block) {
+        let slots = i64::from(self.request.options.stack_cache.max(1));
+        let index = self.f.binary(BinOp::And, hash, slots - 1);
+        let entry = self.lookup(MapRef::StackCache, index);
+        self.f.leave_if(Cmp::Eq, entry, 0, done);
+        let sent = self.f.load(entry, 0, 8);
+        self.f.leave_if(Cmp::Eq, sent, hash, done);
+        let lost = self.f.block();
+        self.f.store(scratch, 0, 8, hash);
+        let shift = i64::from(8 * (STACK_COUNT - 8));
+        // id 0, then the count of frames, then the process id.
+        let mut word = self.f.binary(BinOp::Shl, length, shift - 3);
+        if let Some(pid) = pid {
+            let high = self.f.binary(BinOp::Shl, pid, 32);
+            word = self.f.binary(BinOp::Or, word, high);
+        }
+        self.f.store(scratch, 8, 8, word);
+        let ring = self.ring(lost);
+        let size = self.f.copy(length);
+        self.f.leave_if(Cmp::GtU, size, most, done);
+        self.f.update(BinOp::Add, size, i64::from(STACK_HEADER));
+        let args = [Arg::Reg(scratch), Arg::Reg(size), NO_WAKEUP];
+        let error = self.ring_call(ring, Helper::RingOutput, &args, Ty::Int);
+        self.f.leave_if(Cmp::Ne, error, 0, lost);
+        self.f.store(entry, 0, 8, Operand::Reg(hash));
+        self.f.jump(done);
+        self.f.begin(lost);
+        self.count(Ledger::StackDefinitionLost);
+    }
+}

@@ -1,0 +1,147 @@
+//! Looks a function over before registers are allocated. A fault is spile's own bug, and is told before the kernel does.
+//!
+//! The rules:
+//! 1. every block in the order has an end, and every end's targets are in the order, each once;
+//! 2. on every path a register is assigned before it is read;
+//! 3. numbers are added to pointers, or subtracted from them, and nothing else is done to a pointer;
+//! 4. a pointer is compared with 0 by == and != only;
+//! 5. memory is addressed from a pointer or a slot, in sizes of 1, 2, 4 and 8 bytes;
+//! 6. an access to a slot lies within it, at its natural alignment;
+//! 7. a call has at most four arguments;
+//! 8. a sign is extended from 1 to 63 bits, and an immediate shift count is below 64;
+//! 9. an immediate divisor isn't 0.
+
+use super::{Base, BinOp, Cmp, Function, Inst, Operand, Terminator, Ty, VReg};
+
+/// The first rule that a function breaks, in words.
+pub(in crate::compile) fn verify(function: &Function) -> Result<(), String> {
+    let mut seen = vec![false; function.blocks.len()];
+    for block in &function.order {
+        if std::mem::replace(&mut seen[block.0 as usize], true) {
+            return Err(format!("{block} is in the order twice"));
+        }
+    }
+    for &block in &function.order {
+        let Some(end) = function.data(block).end else {
+            return Err(format!("{block} has no end"));
+        };
+        if let Some(target) = end.targets().find(|target| !seen[target.0 as usize]) {
+            return Err(format!("{block} leads to {target}, which is not in the order"));
+        }
+        for inst in &function.data(block).insts {
+            check_inst(function, inst).map_err(|fault| format!("{block}: {inst}: {fault}"))?;
+        }
+        check_end(function, end).map_err(|fault| format!("{block}: {end}: {fault}"))?;
+    }
+    check_assigned(function)
+}
+
+fn check_inst(function: &Function, inst: &Inst) -> Result<(), String> {
+    match inst {
+        Inst::Binary { op, dst, left, right } => {
+            let right_ty = right_ty(function, right);
+            let (dst_ty, left_ty) = (function.ty(*dst), function.ty(*left));
+            let may_point = matches!(op, BinOp::Add | BinOp::Sub);
+            if right_ty == Ty::Ptr || dst_ty != left_ty || (left_ty == Ty::Ptr && !may_point) {
+                return Err("arithmetic on a pointer".into());
+            }
+            match (op, right) {
+                (BinOp::Shl | BinOp::ShrU | BinOp::ShrS, Operand::Imm(count)) if !(0..64).contains(count) => {
+                    Err(format!("a shift by {count}"))
+                }
+                (BinOp::DivU | BinOp::ModU, Operand::Imm(0)) => Err("a division by 0".into()),
+                _ => Ok(()),
+            }
+        }
+        Inst::Copy { dst, src } if function.ty(*dst) != function.ty(*src) => Err("the types differ".into()),
+        Inst::SignExtend { bits, .. } if !(1..64).contains(bits) => Err(format!("{bits} bits")),
+        Inst::Load { base, offset, size, .. } | Inst::Store { base, offset, size, .. } => {
+            check_address(function, *base, *offset, *size)
+        }
+        Inst::Call { args, .. } if args.len() > 4 => Err("more than four arguments".into()),
+        _ => Ok(()),
+    }
+}
+
+fn check_address(function: &Function, base: Base, offset: i32, size: u8) -> Result<(), String> {
+    if !matches!(size, 1 | 2 | 4 | 8) {
+        return Err(format!("{size} bytes at once"));
+    }
+    match base {
+        Base::Reg(reg) if function.ty(reg) != Ty::Ptr => Err(format!("{reg} is not a pointer")),
+        Base::Reg(_) => Ok(()),
+        Base::Slot(slot) => {
+            let room = i64::from(function.slots[slot.0 as usize]);
+            let (start, size) = (i64::from(offset), i64::from(size));
+            let fits = start >= 0 && start + size <= room && start % size == 0;
+            if fits {
+                Ok(())
+            } else {
+                Err(format!("outside of {slot} or not aligned"))
+            }
+        }
+    }
+}
+
+fn check_end(function: &Function, end: Terminator) -> Result<(), String> {
+    let Terminator::Branch { cmp, left, right, .. } = end else {
+        return Ok(());
+    };
+    let points = function.ty(left) == Ty::Ptr || right_ty(function, &right) == Ty::Ptr;
+    if points && (!matches!(cmp, Cmp::Eq | Cmp::Ne) || right != Operand::Imm(0)) {
+        return Err("a pointer can be compared with 0 only".into());
+    }
+    Ok(())
+}
+
+fn right_ty(function: &Function, operand: &Operand) -> Ty {
+    match operand {
+        Operand::Reg(reg) => function.ty(*reg),
+        Operand::Imm(_) => Ty::Int,
+    }
+}
+
+/// Rule 2: what is assigned on every path into a block, to a fixed point.
+fn check_assigned(function: &Function) -> Result<(), String> {
+    let registers = function.types.len();
+    let mut assigned = vec![vec![true; registers]; function.blocks.len()];
+    let Some(entry) = function.order.first() else {
+        return Err("no block at all".into());
+    };
+    assigned[entry.0 as usize] = vec![false; registers];
+    let mut changed = true;
+    while std::mem::take(&mut changed) {
+        for &block in &function.order {
+            let mut now = assigned[block.0 as usize].clone();
+            for dst in function.data(block).insts.iter().filter_map(Inst::def) {
+                now[dst.0 as usize] = true;
+            }
+            for target in function.data(block).end.into_iter().flat_map(Terminator::targets) {
+                for (into, from) in assigned[target.0 as usize].iter_mut().zip(&now) {
+                    changed |= *into && !*from;
+                    *into &= *from;
+                }
+            }
+        }
+    }
+    for &block in &function.order {
+        let mut now = assigned[block.0 as usize].clone();
+        let fault = |reg: VReg| format!("{block}: {reg} is read before it is assigned on some path");
+        for inst in &function.data(block).insts {
+            if let Some(reg) = inst.uses().into_iter().find(|reg| !now[reg.0 as usize]) {
+                return Err(fault(reg));
+            }
+            inst.def().into_iter().for_each(|dst| now[dst.0 as usize] = true);
+        }
+        if let Some(reg) = function
+            .data(block)
+            .end
+            .into_iter()
+            .flat_map(Terminator::uses)
+            .find(|reg| !now[reg.0 as usize])
+        {
+            return Err(fault(reg));
+        }
+    }
+    Ok(())
+}
