@@ -1,0 +1,103 @@
+//! What the compiler's tests share: probes in a few words, fields from a table.
+
+#![allow(dead_code, reason = "each test binary uses its part of this")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use spile_bpf::compile::{Access, Fields, Filter, KernelOffsets, Options, Program, ProgramKind, compile, schema};
+use spile_core::error::Error;
+use spile_core::layout::{Encoding, EventLayout};
+use spile_core::spec::{
+    AggregateFunction, AggregateSpec, BinaryOperator, Capture, CompareOperator, Condition, Context, Expr, NamedExpr,
+    PathStep, ProbeSpec, StackSpace, Target, UnaryOperator,
+};
+
+/// Fields by name.
+pub struct Table(pub Vec<(&'static str, Access)>);
+
+impl Fields for Table {
+    fn resolve(&self, path: &[PathStep]) -> Result<Access, Error> {
+        let [PathStep::Name(name)] = path else { panic!("only names are in the table") };
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, access)| access.clone()).ok_or(Error::FieldNotFound { message: name.clone() })
+    }
+
+    fn all(&self) -> Vec<(String, Vec<PathStep>)> {
+        self.0.iter().map(|(name, _)| (name.to_string(), vec![PathStep::Name(name.to_string())])).collect()
+    }
+}
+
+pub fn field(name: &str) -> Expr {
+    Expr::Field { path: vec![PathStep::Name(name.into())] }
+}
+
+pub fn fact(name: Context) -> Expr {
+    Expr::Context { name }
+}
+
+pub fn int(value: i128) -> Expr {
+    Expr::Int { value }
+}
+
+pub fn stack(space: StackSpace) -> Expr {
+    Expr::Stack { space, depth: None }
+}
+
+pub fn string(pointer: Expr, limit: u32) -> Expr {
+    Expr::String { pointer: Box::new(pointer), limit }
+}
+
+pub fn binary(operator: BinaryOperator, left: Expr, right: Expr) -> Expr {
+    Expr::Binary { operator, left: Box::new(left), right: Box::new(right) }
+}
+
+pub fn unary(operator: UnaryOperator, operand: Expr) -> Expr {
+    Expr::Unary { operator, operand: Box::new(operand) }
+}
+
+pub fn compare(operator: CompareOperator, left: Expr, right: Expr) -> Condition {
+    Condition::Compare { operator, left, right }
+}
+
+pub fn is_string(value: Expr, choices: &[&str]) -> Condition {
+    Condition::StringIn { value, choices: choices.iter().map(|choice| choice.as_bytes().to_vec()).collect() }
+}
+
+pub fn probe(captures: &[Expr], condition: Option<Condition>) -> ProbeSpec {
+    let fields =
+        captures.iter().enumerate().map(|(i, expr)| NamedExpr { name: format!("c{i}"), expr: expr.clone() }).collect();
+    ProbeSpec {
+        name: "test.probe".into(),
+        declared_at: None,
+        targets: vec![Target::Profile { hz: 1 }],
+        capture: Capture::Fields { fields },
+        condition,
+        aggregates: Vec::new(),
+        deliver: true,
+    }
+}
+
+pub fn counted_by(mut probe: ProbeSpec, by: Vec<Expr>) -> ProbeSpec {
+    probe.aggregates.push(AggregateSpec { function: AggregateFunction::Count, by });
+    probe
+}
+
+pub const OFFSETS: KernelOffsets =
+    KernelOffsets { task_utime: 1600, task_stime: 1608, task_real_parent: 1400, task_tgid: 1388 };
+
+pub fn options() -> Options {
+    Options {
+        event_id: 3,
+        stack_depth: 127,
+        stack_cache: 1024,
+        self_tgid: None,
+        target: Filter { pids: false, cgroup: None },
+        cpus: 2,
+    }
+}
+
+pub fn compiled(kind: ProgramKind, probe: &ProbeSpec, fields: &dyn Fields, options: &Options) -> (EventLayout, Program) {
+    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields).unwrap();
+    let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
+    let program = compile(kind, probe, &layout, &columns, fields, &OFFSETS, options).unwrap();
+    (layout, program)
+}
