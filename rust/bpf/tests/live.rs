@@ -30,19 +30,19 @@ fn records_of_a_program_come_back_complete_and_in_order() {
     let bytes = 1 << 22;
     let ring = Map::ring("live", bytes).unwrap();
     let program = [
-        insn(0x85, 0, 0, 0, 5), // r0 = bpf_ktime_get_ns()
-        insn(0x7b, 10, 0, -16, 0), // *(u64 *)(r10 - 16) = r0
-        insn(0x85, 0, 0, 0, 14), // r0 = bpf_get_current_pid_tgid()
-        insn(0x7b, 10, 0, -8, 0), // *(u64 *)(r10 - 8) = r0
+        insn(0x85, 0, 0, 0, 5),                     // r0 = bpf_ktime_get_ns()
+        insn(0x7b, 10, 0, -16, 0),                  // *(u64 *)(r10 - 16) = r0
+        insn(0x85, 0, 0, 0, 14),                    // r0 = bpf_get_current_pid_tgid()
+        insn(0x7b, 10, 0, -8, 0),                   // *(u64 *)(r10 - 8) = r0
         insn(0x18, 1, 1, 0, ring.fd().as_raw_fd()), // r1 = the ring
         insn(0, 0, 0, 0, 0),
-        insn(0xbf, 2, 10, 0, 0), // r2 = r10
+        insn(0xbf, 2, 10, 0, 0),  // r2 = r10
         insn(0x07, 2, 0, 0, -16), // r2 += -16
-        insn(0xb7, 3, 0, 0, 16), // r3 = 16
-        insn(0xb7, 4, 0, 0, 1), // r4 = BPF_RB_NO_WAKEUP
+        insn(0xb7, 3, 0, 0, 16),  // r3 = 16
+        insn(0xb7, 4, 0, 0, 1),   // r4 = BPF_RB_NO_WAKEUP
         insn(0x85, 0, 0, 0, 130), // r0 = bpf_ringbuf_output()
-        insn(0xb7, 0, 0, 0, 0), // r0 = 0
-        insn(0x95, 0, 0, 0, 0), // exit
+        insn(0xb7, 0, 0, 0, 0),   // r0 = 0
+        insn(0x95, 0, 0, 0, 0),   // exit
     ];
     let program = LoadedProgram::load(ProgramKind::RawTracepoint, "live", &program).unwrap();
     let mut reader = Ring::open(&ring, bytes).unwrap();

@@ -1,0 +1,122 @@
+//! Programs. In: code whose map references are descriptors. Out: a loaded program, or the verifier's own account.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use aya_obj::generated::bpf_prog_type;
+use spile_core::error::Error;
+
+use super::privilege;
+use super::sys::bpf;
+use crate::compile::ProgramKind;
+
+/// The first size of a log; it grows until the verifier has said everything.
+const LOG_SIZE: usize = 64 << 10;
+const LOG_LIMIT: usize = 16 << 20;
+
+/// A program in the kernel. It ends with the last of its links and this.
+#[derive(Debug)]
+pub struct LoadedProgram {
+    fd: OwnedFd,
+    name: String,
+}
+
+impl LoadedProgram {
+    /// Loads without a log, for that is much quicker; refused, it tries again with one.
+    pub fn load(kind: ProgramKind, name: &str, insns: &[u64]) -> Result<Self, Error> {
+        let kind = match kind {
+            ProgramKind::RawTracepoint => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+            ProgramKind::Tracepoint => bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT,
+            ProgramKind::PerfEvent => bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT,
+        };
+        match bpf::load_program(kind, name, insns, None) {
+            Ok(fd) => Ok(Self { fd, name: name.into() }),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                Err(privilege::missing(&format!("loading the program {name}")))
+            }
+            Err(error) => Err(Error::Engine {
+                message: format!(
+                    "the kernel refused the program {name} ({error}); this is a bug of spile's, please report it with the log"
+                ),
+                log: account(kind, name, insns),
+            }),
+        }
+    }
+
+    /// Its descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How often the kernel did not run it, because it was running on that CPU already. 0 where the kernel (before
+    /// 5.12) doesn't say.
+    pub fn recursion_misses(&self) -> Result<u64, Error> {
+        let info = bpf::program_info(self.fd())
+            .map_err(|error| Error::engine(format!("asking after the program {}: {error}", self.name)))?;
+        Ok(info.recursion_misses)
+    }
+}
+
+/// The verifier's account of a program that it refuses.
+fn account(kind: bpf_prog_type, name: &str, insns: &[u64]) -> String {
+    let mut log = vec![0; LOG_SIZE];
+    loop {
+        let error = bpf::load_program(kind, name, insns, Some(&mut log)).err().and_then(|error| error.raw_os_error());
+        if error != Some(libc::ENOSPC) || log.len() >= LOG_LIMIT {
+            break;
+        }
+        log = vec![0; log.len() * 4];
+    }
+    let length = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..length]).into_owned()
+}
+
+/// Lets maps of any size be made on kernels before 5.11, which count them against `RLIMIT_MEMLOCK`.
+pub fn unlimit_locked_memory() -> io::Result<()> {
+    super::sys::call(super::sys::Syscall::UnlimitLockedMemory).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::super::sys::{Syscall, fake};
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_tried_again_with_a_log() {
+        let tries = Rc::new(Cell::new(0));
+        let seen = Rc::clone(&tries);
+        let kernel = move |syscall: Syscall<'_>| {
+            let Syscall::Bpf { attr, .. } = syscall else { panic!("only bpf(2) is called") };
+            // SAFETY: all are integers.
+            let part = unsafe { attr.__bindgen_anon_3 };
+            seen.set(seen.get() + 1);
+            if part.log_size > 0 {
+                // SAFETY: the caller gave a buffer of `log_size` bytes.
+                unsafe { std::ptr::copy_nonoverlapping(c"R1 !read_ok".as_ptr(), part.log_buf as *mut _, 12) };
+                if part.log_size < 256 << 10 {
+                    return fake::errno(libc::ENOSPC);
+                }
+            }
+            fake::errno(libc::EACCES)
+        };
+        let error = fake::with(kernel, || LoadedProgram::load(ProgramKind::RawTracepoint, "x", &[0])).unwrap_err();
+        let Error::Engine { log, message } = error else { panic!("{error}") };
+        assert_eq!((log.as_str(), tries.get()), ("R1 !read_ok", 3));
+        assert!(message.contains("a bug of spile's"), "{message}");
+    }
+
+    #[test]
+    fn eperm_is_a_privilege_error() {
+        let load = || LoadedProgram::load(ProgramKind::PerfEvent, "x", &[0]);
+        let error = fake::with(|_| fake::errno(libc::EPERM), load).unwrap_err();
+        assert!(matches!(error, Error::Privilege { .. }), "{error}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Shared mappings that unmap themselves.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use super::{Syscall, call};
+
+/// Memory shared with the kernel.
+#[derive(Debug)]
+pub struct Mapping {
+    address: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: a mapping is plain memory of the whole process; who may touch it when is up to its owner's `&` and `&mut`.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps `length` bytes of `fd`.
+    pub fn new(fd: BorrowedFd<'_>, length: usize, writable: bool, offset: i64) -> io::Result<Self> {
+        let address = call(Syscall::Map { fd, length, writable, offset })?;
+        NonNull::new(address as *mut u8)
+            .map(|address| Self { address, length })
+            .ok_or_else(|| io::Error::other("the kernel mapped nothing"))
+    }
+
+    /// Where it begins; valid for [`Self::len`] bytes as long as `self` lives.
+    pub fn address(&self) -> NonNull<u8> {
+        self.address
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure, and none is possible for a mapping that was made.
+        let _ = call(Syscall::Unmap { address: self.address.as_ptr() as usize, length: self.length });
+    }
+}
+
+/// The size of a page.
+pub fn page_size() -> usize {
+    // SAFETY: sysconf reads nothing of ours.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}

@@ -1,0 +1,67 @@
+//! perf_event_open(2), for the two kinds of event that carry programs.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
+use aya_obj::generated::{PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, perf_sw_ids, perf_type_id};
+
+use super::{Syscall, call, call_for_fd};
+
+/// `struct perf_event_attr` as of its first version, `PERF_ATTR_SIZE_VER0`: every kernel knows it, and it suffices.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+#[expect(missing_docs, reason = "each field is the manual page's")]
+pub struct EventAttr {
+    pub kind: u32,
+    pub size: u32,
+    pub config: u64,
+    pub sample_period_or_frequency: u64,
+    pub sample_type: u64,
+    pub read_format: u64,
+    pub flags: u64,
+    pub wakeup_events: u32,
+    pub breakpoint_type: u32,
+    pub config1: u64,
+}
+
+/// `perf_event_attr.freq`: the period is a frequency.
+const FLAG_FREQUENCY: u64 = 1 << 10;
+
+/// Opens a tracepoint by the number in its `id` file, for all tasks; on which CPU makes no difference to a program.
+pub fn open_tracepoint(id: u64) -> io::Result<OwnedFd> {
+    open(
+        EventAttr {
+            kind: perf_type_id::PERF_TYPE_TRACEPOINT as u32,
+            config: id,
+            sample_period_or_frequency: 1,
+            ..EventAttr::default()
+        },
+        0,
+    )
+}
+
+/// Opens a timer on one CPU that fires `hz` times in a second.
+pub fn open_timer(hz: u64, cpu: i32) -> io::Result<OwnedFd> {
+    open(
+        EventAttr {
+            kind: perf_type_id::PERF_TYPE_SOFTWARE as u32,
+            config: perf_sw_ids::PERF_COUNT_SW_CPU_CLOCK as u64,
+            sample_period_or_frequency: hz,
+            flags: FLAG_FREQUENCY,
+            ..EventAttr::default()
+        },
+        cpu,
+    )
+}
+
+fn open(mut attr: EventAttr, cpu: i32) -> io::Result<OwnedFd> {
+    attr.size = size_of::<EventAttr>() as u32;
+    call_for_fd(Syscall::PerfEventOpen { attr: &attr, pid: -1, cpu })
+}
+
+/// Lets an event run a program, and starts it.
+pub fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    call(Syscall::PerfEventIoctl { fd: event, request: PERF_EVENT_IOC_SET_BPF, argument: program.as_raw_fd() })?;
+    call(Syscall::PerfEventIoctl { fd: event, request: PERF_EVENT_IOC_ENABLE, argument: 0 })?;
+    Ok(())
+}
