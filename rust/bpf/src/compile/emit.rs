@@ -287,7 +287,14 @@ impl Emitter<'_> {
                 } else {
                     (cmp, then, otherwise)
                 };
-                let right = self.source(right, SECOND);
+                let right = match right {
+                    // rbpf widens such an immediate with zeros, the kernel with its sign.
+                    Operand::Imm(value @ ..0) => {
+                        self.constant(SECOND, value);
+                        Source::Reg(SECOND)
+                    }
+                    _ => self.source(right, SECOND),
+                };
                 let left = self.read(left, FIRST);
                 self.jumps.push((self.code.len(), taken));
                 let bits = insn::JMP | insn::jump_bits(cmp);

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part of this")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod machine;
+
 use spile_bpf::compile::{Access, Fields, Filter, KernelOffsets, Options, Program, ProgramKind, compile, schema};
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};

@@ -43,7 +43,7 @@ impl Build<'_> {
     /// All bits of the operand's own width.
     pub(super) fn inverted(&mut self, operand: Int) -> Int {
         let reg = self.in_reg(operand);
-        let ones = if operand.signed || operand.size == 8 {
+        let ones: i64 = if operand.signed || operand.size == 8 {
             -1
         } else {
             (1 << (8 * operand.size)) - 1

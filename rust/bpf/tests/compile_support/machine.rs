@@ -1,0 +1,217 @@
+//! A machine for compiled programs: rbpf with helpers that work on plain memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use rbpf::{EbpfVmRaw, ebpf};
+use spile_bpf::compile::{MapRef, Program};
+
+/// Where a machine's kernel memory begins, as a program sees it.
+pub const KERNEL: u64 = 0xffff_8880_0000_0000;
+/// Where its user memory begins.
+pub const USER: u64 = 0x7f00_0000_0000;
+/// What the helpers answer.
+pub const PID: u64 = 4711;
+pub const TID: u64 = 4712;
+pub const TIME: u64 = 0x0123_4567_89ab;
+pub const CPU: u64 = 1;
+const EFAULT: u64 = -14_i64 as u64;
+
+#[derive(Default)]
+pub struct Machine {
+    pub gate: Box<[u64; 1]>,
+    pub ledger: Box<[u64; 8]>,
+    pub scratch: Vec<u64>,
+    pub cache: Vec<u64>,
+    pub kernel: Vec<u8>,
+    pub user: Vec<u8>,
+    pub comm: [u8; 16],
+    pub kernel_stack: Vec<u64>,
+    pub user_stack: Vec<u64>,
+    pub pids: Vec<u32>,
+    /// Records still fit for so many times.
+    pub room: usize,
+    pub rings: HashMap<u64, Vec<Vec<u8>>>,
+    reserved: Option<(u64, Box<[u64]>, usize)>,
+    maps: Vec<MapRef>,
+    ctx: (u64, u64),
+}
+
+thread_local! {
+    static MACHINE: RefCell<Machine> = RefCell::default();
+}
+
+fn with<R>(act: impl FnOnce(&mut Machine) -> R) -> R {
+    MACHINE.with_borrow_mut(act)
+}
+
+fn to_memory(address: u64, bytes: &[u8]) {
+    // SAFETY: the interpreted program passes addresses of its stack, of a reservation or of a map's value here; the
+    // kernel's verifier has vouched for such sizes in `compile_load`.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) }
+}
+
+fn from_memory(address: u64, size: usize) -> Vec<u8> {
+    // SAFETY: as in `to_memory`.
+    unsafe { std::slice::from_raw_parts(address as *const u8, size) }.to_vec()
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        Self {
+            gate: Box::new([1]),
+            scratch: vec![0; 5 * 20_480 / 8],
+            cache: vec![0; 1024],
+            comm: *b"a-command\0......",
+            room: usize::MAX,
+            ..Self::default()
+        }
+    }
+
+    /// Runs a program once.
+    pub fn run(self, program: &Program, ctx: &mut [u8]) -> Self {
+        let mut machine = self;
+        machine.maps.clear();
+        let mut words: Vec<u64> = program.insns.iter().map(|insn| insn.0).collect();
+        for (at, map) in &program.relocations {
+            let value = if *map == MapRef::Gate {
+                machine.gate.as_ptr() as u64
+            } else {
+                machine.maps.push(*map);
+                machine.maps.len() as u64 - 1
+            };
+            words[*at] = program.insns[*at].with_imm(value as i32).0 & !0xf000;
+            words[*at + 1] = value >> 32 << 32;
+        }
+        let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut vm = EbpfVmRaw::new(Some(&code)).unwrap();
+        let helpers: [(u32, ebpf::Helper); 15] = [
+            (1, map_lookup),
+            (5, |_, _, _, _, _| TIME),
+            (8, |_, _, _, _, _| CPU),
+            (14, |_, _, _, _, _| PID << 32 | TID),
+            (15, |_, _, _, _, _| 100 << 32 | 1000),
+            (16, current_comm),
+            (35, |_, _, _, _, _| KERNEL),
+            (67, get_stack),
+            (80, |_, _, _, _, _| 77),
+            (113, |to, size, from, _, _| read(to, size, from, KERNEL)),
+            (114, |to, size, from, _, _| read_str(to, size, from, USER)),
+            (115, |to, size, from, _, _| read_str(to, size, from, KERNEL)),
+            (130, ring_output),
+            (131, ring_reserve),
+            (132, ring_submit),
+        ];
+        for (number, helper) in helpers {
+            vm.register_helper(number, helper).unwrap();
+        }
+        vm.register_allowed_memory(0x1000..u64::MAX);
+        machine.ctx = (ctx.as_ptr() as u64, ctx.len() as u64);
+        with(|slot| *slot = machine);
+        vm.execute_program(ctx).unwrap();
+        let machine = with(std::mem::take);
+        assert!(machine.reserved.is_none(), "a reservation was not given back");
+        assert_eq!(machine.scratch[0] as u32, 0, "scratch was not given back");
+        machine
+    }
+
+    pub fn record(&self) -> &[u8] {
+        self.rings.values().flatten().last().expect("a record")
+    }
+
+    fn memory(&self, from: u64, space: u64) -> Option<Vec<u8>> {
+        if (self.ctx.0..self.ctx.0 + self.ctx.1).contains(&from) {
+            return Some(from_memory(from, (self.ctx.0 + self.ctx.1 - from) as usize));
+        }
+        let bytes = if space == KERNEL { &self.kernel } else { &self.user };
+        let start = usize::try_from(from.checked_sub(space)?).ok()?;
+        bytes.get(start..).filter(|rest| !rest.is_empty()).map(<[u8]>::to_vec)
+    }
+}
+
+fn map_lookup(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
+    let key = u32::from_le_bytes(from_memory(key, 4).try_into().unwrap());
+    with(|machine| match machine.maps[map as usize] {
+        MapRef::Ledger => machine.ledger.as_ptr() as u64,
+        MapRef::Scratch => machine.scratch.as_ptr() as u64 + 20_480 * u64::from(key),
+        MapRef::StackCache => machine.cache.as_ptr() as u64 + 8 * u64::from(key),
+        MapRef::Pids => u64::from(machine.pids.contains(&key)) * machine.pids.as_ptr() as u64,
+        other => panic!("{other:?} is not looked into"),
+    })
+}
+
+fn current_comm(to: u64, size: u64, _: u64, _: u64, _: u64) -> u64 {
+    with(|machine| to_memory(to, &machine.comm[..size as usize]));
+    0
+}
+
+fn get_stack(_: u64, to: u64, size: u64, flags: u64, _: u64) -> u64 {
+    with(|machine| {
+        let stack = if flags == 256 { &machine.user_stack } else { &machine.kernel_stack };
+        if stack.is_empty() {
+            return EFAULT;
+        }
+        let bytes: Vec<u8> = stack.iter().take(size as usize / 8).flat_map(|frame| frame.to_le_bytes()).collect();
+        to_memory(to, &bytes);
+        bytes.len() as u64
+    })
+}
+
+fn read(to: u64, size: u64, from: u64, space: u64) -> u64 {
+    let found = with(|machine| machine.memory(from, space)).filter(|bytes| bytes.len() >= size as usize);
+    match found {
+        Some(bytes) => {
+            to_memory(to, &bytes[..size as usize]);
+            0
+        }
+        None => {
+            to_memory(to, &vec![0; size as usize]);
+            EFAULT
+        }
+    }
+}
+
+fn read_str(to: u64, size: u64, from: u64, space: u64) -> u64 {
+    let Some(bytes) = with(|machine| machine.memory(from, space)) else { return EFAULT };
+    let text: Vec<u8> = bytes.into_iter().take(size as usize - 1).take_while(|byte| *byte != 0).chain([0]).collect();
+    to_memory(to, &text);
+    text.len() as u64
+}
+
+impl Machine {
+    fn take_room(&mut self) -> bool {
+        let fits = self.room > 0;
+        self.room = self.room.saturating_sub(1);
+        fits
+    }
+}
+
+fn ring_output(ring: u64, from: u64, size: u64, _: u64, _: u64) -> u64 {
+    with(|machine| {
+        if !machine.take_room() {
+            return -11_i64 as u64;
+        }
+        machine.rings.entry(ring).or_default().push(from_memory(from, size as usize));
+        0
+    })
+}
+
+fn ring_reserve(ring: u64, size: u64, _: u64, _: u64, _: u64) -> u64 {
+    with(|machine| {
+        if !machine.take_room() {
+            return 0;
+        }
+        let place = vec![0xa5a5_a5a5_a5a5_a5a5; size as usize / 8].into_boxed_slice();
+        let address = place.as_ptr() as u64;
+        machine.reserved = Some((ring, place, size as usize));
+        address
+    })
+}
+
+fn ring_submit(record: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    with(|machine| {
+        let (ring, _place, size) = machine.reserved.take().unwrap();
+        machine.rings.entry(ring).or_default().push(from_memory(record, size));
+    });
+    0
+}
