@@ -70,6 +70,11 @@ impl Machine {
 
     /// Runs a program once.
     pub fn run(self, program: &Program, ctx: &mut [u8]) -> Self {
+        self.run_at(program, ctx, 0)
+    }
+
+    /// Runs a program once, while so many others are interrupted.
+    pub fn run_at(self, program: &Program, ctx: &mut [u8], level: u64) -> Self {
         let mut machine = self;
         machine.maps.clear();
         let mut words: Vec<u64> = program.insns.iter().map(|insn| insn.0).collect();
@@ -77,8 +82,11 @@ impl Machine {
             let value = if *map == MapRef::Gate {
                 machine.gate.as_ptr() as u64
             } else {
-                machine.maps.push(*map);
-                machine.maps.len() as u64 - 1
+                let known = machine.maps.iter().position(|other| other == map);
+                known.unwrap_or_else(|| {
+                    machine.maps.push(*map);
+                    machine.maps.len() - 1
+                }) as u64
             };
             words[*at] = program.insns[*at].with_imm(value as i32).0 & !0xf000;
             words[*at + 1] = value >> 32 << 32;
@@ -111,7 +119,7 @@ impl Machine {
         vm.execute_program(ctx).unwrap();
         let machine = with(std::mem::take);
         assert!(machine.reserved.is_none(), "a reservation was not given back");
-        assert_eq!(machine.scratch[0] as u32, 0, "scratch was not given back");
+        assert_eq!(machine.scratch[0], level, "scratch was not given back");
         machine
     }
 
