@@ -168,7 +168,16 @@ fn expr(may_fault: bool) -> impl Strategy<Value = Expr> {
     ];
     leaf.prop_recursive(4, 24, 2, |inner| {
         let operators = [
-            B::Add, B::Subtract, B::Multiply, B::FloorDivide, B::Modulo, B::ShiftLeft, B::ShiftRight, B::And, B::Or, B::Xor,
+            B::Add,
+            B::Subtract,
+            B::Multiply,
+            B::FloorDivide,
+            B::Modulo,
+            B::ShiftLeft,
+            B::ShiftRight,
+            B::And,
+            B::Or,
+            B::Xor,
         ];
         prop_oneof![
             6 => (proptest::sample::select(operators.to_vec()), inner.clone(), inner.clone())

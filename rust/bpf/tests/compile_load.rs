@@ -109,12 +109,15 @@ fn raw_fields() -> Table {
         ("state", Access::Ctx { offset: 24, size: 4, signed: true }),
         ("prev_pid", read(1384, Leaf::Int { size: 4, signed: true })),
         ("prev_comm", read(2000, Leaf::String { size: 16 })),
-        ("parent_tgid", Access::Read {
-            ctx_offset: 8,
-            derefs: vec![1400, 1400],
-            offset: 1388,
-            leaf: Leaf::Int { size: 4, signed: true },
-        }),
+        (
+            "parent_tgid",
+            Access::Read {
+                ctx_offset: 8,
+                derefs: vec![1400, 1400],
+                offset: 1388,
+                leaf: Leaf::Int { size: 4, signed: true },
+            },
+        ),
         ("bits", read(16, Leaf::Bits { size: 4, shift: 3, width: 5, signed: true })),
         ("long", read(2000, Leaf::String { size: 300 })),
     ])
@@ -188,7 +191,9 @@ fn cases() -> Vec<(ProgramKind, ProbeSpec, Table)> {
     for condition in names.chain([is_string(field("odd"), &["odd", "seven77", "too long to be"])]) {
         add(ProgramKind::Tracepoint, probe(&both(), Some(condition)), record_fields);
     }
-    add(ProgramKind::PerfEvent, probe(&both(), Some(compare(C::NotEqual, fact(Context::Pid), int(0)))), || Table(vec![]));
+    add(ProgramKind::PerfEvent, probe(&both(), Some(compare(C::NotEqual, fact(Context::Pid), int(0)))), || {
+        Table(vec![])
+    });
     add(ProgramKind::PerfEvent, probe(&facts(), Some(is_string(fact(Context::Comm), &["bash"]))), || Table(vec![]));
     cases
 }

@@ -47,7 +47,8 @@ fn hash(pid: u64, frames: &[u64]) -> u64 {
 
 #[test]
 fn facts_are_where_the_layout_says() {
-    let facts = [Context::Pid, Context::Tid, Context::Uid, Context::Gid, Context::Cpu, Context::Cgroup, Context::ProbeName];
+    let facts =
+        [Context::Pid, Context::Tid, Context::Uid, Context::Gid, Context::Cpu, Context::Cgroup, Context::ProbeName];
     let mut captures = facts.map(fact).to_vec();
     captures.extend([fact(Context::Comm), fact(Context::Timestamp), fact(Context::Task)]);
     let (layout, program) = compiled(ProgramKind::PerfEvent, &probe(&captures, None), &NoFields, &options());
@@ -84,8 +85,12 @@ fn times_and_parents_are_read_from_the_task() {
 
 #[test]
 fn strings_go_to_the_tail() {
-    let captures =
-        [string(int(USER.into()), 8), string(int((KERNEL + 2).into()), 8), string(int(1), 8), string(int(USER.into()), 6)];
+    let captures = [
+        string(int(USER.into()), 8),
+        string(int((KERNEL + 2).into()), 8),
+        string(int(1), 8),
+        string(int(USER.into()), 6),
+    ];
     let (layout, program) = compiled(ProgramKind::PerfEvent, &probe(&captures, None), &NoFields, &options());
     let mut machine = Machine::new();
     machine.user = b"/a/long/path\0".to_vec();
@@ -200,7 +205,8 @@ fn a_stack_is_defined_once_and_named_by_its_hash() {
     let machine = machine.run(&program, &mut [0; 8]).run(&program, &mut [0; 8]);
     let records: Vec<&Vec<u8>> = machine.rings.values().flatten().collect();
     let [first, second, event, again] = records[..] else { panic!("{} records", records.len()) };
-    let header = |record: &[u8]| (number(record, 0, 8), number(record, 8, 2), number(record, 10, 2), number(record, 12, 4));
+    let header =
+        |record: &[u8]| (number(record, 0, 8), number(record, 8, 2), number(record, 10, 2), number(record, 12, 4));
     assert_eq!(header(first), (kernel, 0, 3, 0));
     assert_eq!(number(first, 24, 8), 0xffff_ffff_8100_1234);
     assert_eq!(first.len(), 16 + 3 * 8);

@@ -182,7 +182,9 @@ fn check(schema: &EventSchema, encoding: Encoding) -> Result<(), Error> {
         let n = schema.fields.len();
         return Err(Error::spec(
             place,
-            format!("an event can carry at most {MAX_FIELDS} values (captures and keys), and this one has {n}; declare a second probe"),
+            format!(
+                "an event can carry at most {MAX_FIELDS} values (captures and keys), and this one has {n}; declare a second probe"
+            ),
         ));
     }
     for (index, field) in schema.fields.iter().enumerate() {
@@ -200,7 +202,9 @@ fn check(schema: &EventSchema, encoding: Encoding) -> Result<(), Error> {
     if encoding == Encoding::Aligned && tail > MAX_STRING {
         return Err(Error::spec(
             place,
-            format!("the strings of one event may take {MAX_STRING} bytes together, and these could take {tail}: lower limit="),
+            format!(
+                "the strings of one event may take {MAX_STRING} bytes together, and these could take {tail}: lower limit="
+            ),
         ));
     }
     Ok(())

@@ -108,9 +108,7 @@ impl Fields for NoFields {
                 PathStep::Index(index) => name.push_str(&format!("[{index}]")),
             }
         }
-        Err(Error::FieldNotFound {
-            message: format!("a timer has no fields of its own, and arg{name} asks for one"),
-        })
+        Err(Error::FieldNotFound { message: format!("a timer has no fields of its own, and arg{name} asks for one") })
     }
 
     fn all(&self) -> Vec<(String, Vec<PathStep>)> {

@@ -4,12 +4,8 @@ use std::fmt::Write;
 
 use super::{Insn, MapRef, insn};
 
-const ALU: [&str; 14] = [
-    "+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", "neg", "%=", "^=", "=", "s>>=", "end",
-];
-const JUMPS: [&str; 14] = [
-    "", "==", ">", ">=", "&", "!=", "s>", "s>=", "call", "exit", "<", "<=", "s<", "s<=",
-];
+const ALU: [&str; 14] = ["+=", "-=", "*=", "/=", "|=", "&=", "<<=", ">>=", "neg", "%=", "^=", "=", "s>>=", "end"];
+const JUMPS: [&str; 14] = ["", "==", ">", ">=", "&", "!=", "s>", "s>=", "call", "exit", "<", "<=", "s<", "s<="];
 
 /// One line an instruction; a 64-bit immediate's second half is shown with its first.
 pub(super) fn disassemble(code: &[Insn], relocations: &[(usize, MapRef)]) -> String {
@@ -34,21 +30,14 @@ fn line(insn: Insn, high: i32, index: usize, map: Option<MapRef>) -> String {
         0x10 => "u8",
         _ => "u64",
     };
-    let operand = if opcode & insn::X != 0 {
-        format!("r{src}")
-    } else {
-        imm.to_string()
-    };
+    let operand = if opcode & insn::X != 0 { format!("r{src}") } else { imm.to_string() };
     let kind = usize::from(opcode >> 4);
     let target = index as i64 + 1 + i64::from(offset);
     match opcode & 0x07 {
         _ if opcode == insn::LD_IMM64 => match map {
             Some(map) if src == insn::PSEUDO_MAP_VALUE => format!("r{dst} = &{map:?}[0]"),
             Some(map) => format!("r{dst} = map {map:?}"),
-            None => format!(
-                "r{dst} = {:#x} ll",
-                u64::from(imm as u32) | u64::from(high as u32) << 32
-            ),
+            None => format!("r{dst} = {:#x} ll", u64::from(imm as u32) | u64::from(high as u32) << 32),
         },
         insn::LDX => format!("r{dst} = *({size} *)(r{src} {offset:+})"),
         insn::STX => format!("*({size} *)(r{dst} {offset:+}) = r{src}"),

@@ -12,13 +12,7 @@ const SECOND: u8 = 5;
 /// The code of a function, and the indexes of the instructions that name maps.
 pub(super) fn emit(function: &Function, allocation: &Allocation) -> Result<(Vec<Insn>, Vec<(usize, MapRef)>), String> {
     let starts = vec![None; function.blocks.len()];
-    let mut emitter = Emitter {
-        allocation,
-        code: Vec::new(),
-        relocations: Vec::new(),
-        jumps: Vec::new(),
-        starts,
-    };
+    let mut emitter = Emitter { allocation, code: Vec::new(), relocations: Vec::new(), jumps: Vec::new(), starts };
     for (index, &block) in function.order.iter().enumerate() {
         emitter.starts[block.0 as usize] = Some(emitter.code.len());
         for inst in &function.data(block).insts {
@@ -165,23 +159,13 @@ impl Emitter<'_> {
                 self.alu(insn::alu_bits(BinOp::ShrS), target, count);
                 self.spill(*dst, target);
             }
-            Inst::Load {
-                dst,
-                base,
-                offset,
-                size,
-            } => {
+            Inst::Load { dst, base, offset, size } => {
                 let target = self.target(*dst);
                 let (base, offset) = self.address(*base, *offset, FIRST);
                 self.put(insn::LDX | insn::MEM | insn::size_bits(*size), target, base, offset, 0);
                 self.spill(*dst, target);
             }
-            Inst::Store {
-                base,
-                offset,
-                size,
-                value,
-            } => {
+            Inst::Store { base, offset, size, value } => {
                 let (base, offset) = self.address(*base, *offset, FIRST);
                 match self.source(*value, SECOND) {
                     Source::Reg(src) => self.put(insn::STX | insn::MEM | insn::size_bits(*size), base, src, offset, 0),
@@ -228,9 +212,7 @@ impl Emitter<'_> {
             }
         }
         while !moves.is_empty() {
-            let ready = moves
-                .iter()
-                .position(|(to, _)| moves.iter().all(|(_, from)| from != to));
+            let ready = moves.iter().position(|(to, _)| moves.iter().all(|(_, from)| from != to));
             match ready {
                 Some(index) => {
                     let (to, from) = moves.swap_remove(index);
@@ -240,10 +222,7 @@ impl Emitter<'_> {
                     // Only cycles are left: a register steps aside.
                     let aside = moves[0].1;
                     self.mov(SECOND, aside);
-                    moves
-                        .iter_mut()
-                        .filter(|(_, from)| *from == aside)
-                        .for_each(|(_, from)| *from = SECOND);
+                    moves.iter_mut().filter(|(_, from)| *from == aside).for_each(|(_, from)| *from = SECOND);
                 }
             }
         }
@@ -272,21 +251,12 @@ impl Emitter<'_> {
                 self.put(insn::JMP | insn::EXIT, 0, 0, 0, 0);
             }
             Terminator::Jump(target) => self.jump(target, next),
-            Terminator::Branch {
-                cmp,
-                left,
-                right,
-                then,
-                otherwise,
-            } => {
+            Terminator::Branch { cmp, left, right, then, otherwise } => {
                 if then == otherwise {
                     return self.jump(then, next);
                 }
-                let (cmp, taken, fallen) = if next == Some(then) {
-                    (cmp.negated(), otherwise, then)
-                } else {
-                    (cmp, then, otherwise)
-                };
+                let (cmp, taken, fallen) =
+                    if next == Some(then) { (cmp.negated(), otherwise, then) } else { (cmp, then, otherwise) };
                 let right = match right {
                     // rbpf widens such an immediate with zeros, the kernel with its sign.
                     Operand::Imm(value @ ..0) => {

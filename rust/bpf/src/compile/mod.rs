@@ -9,6 +9,8 @@ pub mod access;
 mod build;
 mod disasm;
 mod emit;
+#[cfg(test)]
+mod fuzz;
 mod insn;
 mod ir;
 mod regalloc;
@@ -168,15 +170,7 @@ pub fn compile(
     offsets: &KernelOffsets,
     options: &Options,
 ) -> Result<Program, Error> {
-    let request = build::Request {
-        kind,
-        probe,
-        layout,
-        columns,
-        fields,
-        offsets,
-        options,
-    };
+    let request = build::Request { kind, probe, layout, columns, fields, offsets, options };
     let function = build::build(&request)?;
     let ir = function.to_string();
     let bug = |stage: &str, fault: String| Error::Engine {
@@ -186,11 +180,5 @@ pub fn compile(
     ir::verify(&function).map_err(|fault| bug("verifying", fault))?;
     let allocation = regalloc::allocate(&function).map_err(|fault| bug("allocating registers", fault))?;
     let (insns, relocations) = emit::emit(&function, &allocation).map_err(|fault| bug("emitting", fault))?;
-    Ok(Program {
-        name: function.name,
-        kind,
-        insns,
-        relocations,
-        ir,
-    })
+    Ok(Program { name: function.name, kind, insns, relocations, ir })
 }

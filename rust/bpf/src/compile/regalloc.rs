@@ -51,10 +51,7 @@ pub(super) fn allocate(function: &Function) -> Result<Allocation, String> {
         let of = |reg: VReg, registers: &[Option<u8>]| registers[reg.0 as usize];
         let is_taken = |reg: u8| active.iter().any(|other| of(other.reg, &registers) == Some(reg));
         let hint = interval.hint.and_then(|hint| of(hint, &registers));
-        let free = hint
-            .into_iter()
-            .chain(pool.iter().copied())
-            .find(|reg| pool.contains(reg) && !is_taken(*reg));
+        let free = hint.into_iter().chain(pool.iter().copied()).find(|reg| pool.contains(reg) && !is_taken(*reg));
         if let Some(free) = free {
             registers[interval.reg.0 as usize] = Some(free);
             active.push(interval);
@@ -63,10 +60,7 @@ pub(super) fn allocate(function: &Function) -> Result<Allocation, String> {
         let candidates = active.iter().enumerate().filter(|(_, other)| {
             of(other.reg, &registers).is_some_and(|reg| pool.contains(&reg)) && other.weight < interval.weight
         });
-        match candidates
-            .min_by(|(_, a), (_, b)| a.weight.total_cmp(&b.weight))
-            .map(|(index, _)| index)
-        {
+        match candidates.min_by(|(_, a), (_, b)| a.weight.total_cmp(&b.weight)).map(|(index, _)| index) {
             Some(victim) => {
                 let victim = active.swap_remove(victim);
                 registers[interval.reg.0 as usize] = registers[victim.reg.0 as usize].take();
@@ -106,10 +100,7 @@ fn place(function: &Function, registers: &[Option<u8>], mut spilled: Vec<Interva
         locations[interval.reg.0 as usize] = Location::Stack(offset as i16);
     }
     if top < -i64::from(STACK) {
-        return Err(format!(
-            "{} bytes of stack are needed, and the kernel has {STACK}",
-            -top
-        ));
+        return Err(format!("{} bytes of stack are needed, and the kernel has {STACK}", -top));
     }
     Ok(Allocation { locations, slots })
 }
@@ -118,14 +109,7 @@ fn place(function: &Function, registers: &[Option<u8>], mut spilled: Vec<Interva
 fn intervals(function: &Function) -> Vec<Interval> {
     let live_in = live_in(function);
     let mut all: Vec<Interval> = (0..function.types.len() as u32)
-        .map(|reg| Interval {
-            reg: VReg(reg),
-            start: u32::MAX,
-            end: 0,
-            weight: 0.0,
-            crosses_call: false,
-            hint: None,
-        })
+        .map(|reg| Interval { reg: VReg(reg), start: u32::MAX, end: 0, weight: 0.0, crosses_call: false, hint: None })
         .collect();
     let mut calls = Vec::new();
     let depths = loop_depths(function);
@@ -188,10 +172,7 @@ fn live_in(function: &Function) -> Vec<Vec<bool>> {
                     *into |= *from;
                 }
             }
-            data.end
-                .into_iter()
-                .flat_map(Terminator::uses)
-                .for_each(|reg| now[reg.0 as usize] = true);
+            data.end.into_iter().flat_map(Terminator::uses).for_each(|reg| now[reg.0 as usize] = true);
             for inst in data.insts.iter().rev() {
                 inst.def().into_iter().for_each(|reg| now[reg.0 as usize] = false);
                 inst.uses().into_iter().for_each(|reg| now[reg.0 as usize] = true);
@@ -212,9 +193,7 @@ fn loop_depths(function: &Function) -> Vec<i32> {
     for (end, &block) in function.order.iter().enumerate() {
         for target in function.data(block).end.into_iter().flat_map(Terminator::targets) {
             if let Some(start) = position(target).filter(|start| *start <= end) {
-                function.order[start..=end]
-                    .iter()
-                    .for_each(|inside| depths[inside.0 as usize] += 1);
+                function.order[start..=end].iter().for_each(|inside| depths[inside.0 as usize] += 1);
             }
         }
     }

@@ -21,11 +21,7 @@ pub fn schema(
     event_id: u16,
     fields: &dyn Fields,
 ) -> Result<(EventSchema, Vec<Expr>), Error> {
-    let mut columns = Columns {
-        fields,
-        schemas: Vec::new(),
-        exprs: Vec::new(),
-    };
+    let mut columns = Columns { fields, schemas: Vec::new(), exprs: Vec::new() };
     match &probe.capture {
         Capture::Fields { fields } => {
             for (index, capture) in fields.iter().enumerate() {
@@ -50,13 +46,7 @@ pub fn schema(
         keys.push(key);
     }
     columns.fit_strings();
-    let schema = EventSchema {
-        id: event_id,
-        probe: probe_index,
-        target: target_index,
-        fields: columns.schemas,
-        keys,
-    };
+    let schema = EventSchema { id: event_id, probe: probe_index, target: target_index, fields: columns.schemas, keys };
     Ok((schema, columns.exprs))
 }
 
@@ -78,17 +68,8 @@ impl Columns<'_> {
         let index = match self.exprs.iter().position(|known| known == expr) {
             Some(index) => index,
             None => {
-                let is_name = matches!(
-                    expr,
-                    Expr::Context {
-                        name: Context::ProbeName
-                    }
-                );
-                let name = if is_name {
-                    PROBE_NAME_KEY.into()
-                } else {
-                    format!("by[{aggregate}][{part}]")
-                };
+                let is_name = matches!(expr, Expr::Context { name: Context::ProbeName });
+                let name = if is_name { PROBE_NAME_KEY.into() } else { format!("by[{aggregate}][{part}]") };
                 self.add(name, expr, Role::Key, place)?;
                 self.exprs.len() - 1
             }
@@ -127,15 +108,11 @@ pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<F
         Expr::Field { path } => match fields.resolve(path)? {
             Access::Ctx { size, signed, .. } => FieldType::Int { size, signed },
             Access::CtxString { size, .. } => string_of(size),
-            Access::CtxDynString { .. } => FieldType::String {
-                limit: DEFAULT_STRING_LIMIT,
-            },
-            Access::CtxDynBytes { .. } => FieldType::Bytes {
-                limit: DEFAULT_STRING_LIMIT,
-            },
-            Access::CtxArray { elem_size, count, .. } => FieldType::Bytes {
-                limit: (u32::from(elem_size) * count).clamp(1, MAX_STRING),
-            },
+            Access::CtxDynString { .. } => FieldType::String { limit: DEFAULT_STRING_LIMIT },
+            Access::CtxDynBytes { .. } => FieldType::Bytes { limit: DEFAULT_STRING_LIMIT },
+            Access::CtxArray { elem_size, count, .. } => {
+                FieldType::Bytes { limit: (u32::from(elem_size) * count).clamp(1, MAX_STRING) }
+            }
             Access::Read { leaf, .. } => match leaf {
                 Leaf::Int { size, signed } => FieldType::Int { size, signed },
                 Leaf::Bits { size, signed, .. } => FieldType::Int { size, signed },
@@ -156,10 +133,7 @@ pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<F
         Expr::String { pointer, limit } => {
             integer(pointer, fields, place)?;
             if *limit == 0 || *limit > MAX_STRING {
-                return Err(Error::spec(
-                    place,
-                    format!("limit={limit}: a string can have 1 to {MAX_STRING} bytes"),
-                ));
+                return Err(Error::spec(place, format!("limit={limit}: a string can have 1 to {MAX_STRING} bytes")));
             }
             FieldType::String { limit: *limit }
         }
@@ -185,14 +159,8 @@ fn integer(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<FieldType, E
                 _ => wide(!is_u64(left) && !is_u64(right)),
             }
         }
-        Expr::Unary {
-            operator: UnaryOperator::Negate,
-            operand,
-        } => wide(!is_u64(integer(operand, fields, place)?)),
-        Expr::Unary {
-            operator: UnaryOperator::Invert,
-            operand,
-        } => integer(operand, fields, place)?,
+        Expr::Unary { operator: UnaryOperator::Negate, operand } => wide(!is_u64(integer(operand, fields, place)?)),
+        Expr::Unary { operator: UnaryOperator::Invert, operand } => integer(operand, fields, place)?,
         _ => match type_of(expr, fields, place)? {
             FieldType::Int { size, signed } => FieldType::Int { size, signed },
             FieldType::Stack { .. } => return Err(Error::spec(place, "a stack is no number")),
@@ -204,8 +172,6 @@ fn integer(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<FieldType, E
 fn string_of(size: u32) -> FieldType {
     match u8::try_from(size) {
         Ok(size) => FieldType::FixedString { size },
-        Err(_) => FieldType::String {
-            limit: size.min(MAX_STRING),
-        },
+        Err(_) => FieldType::String { limit: size.min(MAX_STRING) },
     }
 }

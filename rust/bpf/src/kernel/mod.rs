@@ -4,11 +4,16 @@
 //! rings that records are read from. All of it goes through [`sys`], the one funnel, which tests replace by a fake.
 //! Nothing here knows a spec; [`crate::engine`] puts the pieces together.
 
+pub mod btf;
 pub mod clock;
 pub mod cpu;
+pub mod fields;
+pub mod format;
 pub mod link;
 pub mod map;
+pub mod nearest;
 pub mod privilege;
 pub mod program;
 pub mod ring;
 pub mod sys;
+pub mod tracefs;

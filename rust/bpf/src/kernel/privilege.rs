@@ -50,6 +50,12 @@ pub fn missing(what: &str) -> Error {
     explain(what, own())
 }
 
+/// The error for an EPERM from a mount.
+pub fn missing_admin(what: &str) -> Error {
+    let lacks = if has(own(), Capability::SysAdmin) { "is not permitted here" } else { "needs CAP_SYS_ADMIN" };
+    Error::Privilege { message: format!("{what} {lacks}; run it as root") }
+}
+
 fn explain(what: &str, mask: u64) -> Error {
     let names: Vec<_> = missing_from(mask).into_iter().map(Capability::name).collect();
     let message = if names.is_empty() {

@@ -97,7 +97,12 @@ pub fn options() -> Options {
     }
 }
 
-pub fn compiled(kind: ProgramKind, probe: &ProbeSpec, fields: &dyn Fields, options: &Options) -> (EventLayout, Program) {
+pub fn compiled(
+    kind: ProgramKind,
+    probe: &ProbeSpec,
+    fields: &dyn Fields,
+    options: &Options,
+) -> (EventLayout, Program) {
     let (schema, columns) = schema(probe, 0, 0, options.event_id, fields).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
     let program = compile(kind, probe, &layout, &columns, fields, &OFFSETS, options).unwrap();

@@ -22,11 +22,7 @@ impl Build<'_> {
             BinaryOperator::Modulo => return self.divided(BinOp::ModU, left, right),
             BinaryOperator::ShiftLeft => return self.shifted(BinOp::Shl, left, right),
             BinaryOperator::ShiftRight => {
-                let op = if left.is_u64() || left.is_natural() {
-                    BinOp::ShrU
-                } else {
-                    BinOp::ShrS
-                };
+                let op = if left.is_u64() || left.is_natural() { BinOp::ShrU } else { BinOp::ShrS };
                 return self.shifted(op, left, right);
             }
         };
@@ -43,11 +39,7 @@ impl Build<'_> {
     /// All bits of the operand's own width.
     pub(super) fn inverted(&mut self, operand: Int) -> Int {
         let reg = self.in_reg(operand);
-        let ones: i64 = if operand.signed || operand.size == 8 {
-            -1
-        } else {
-            (1 << (8 * operand.size)) - 1
-        };
+        let ones: i64 = if operand.signed || operand.size == 8 { -1 } else { (1 << (8 * operand.size)) - 1 };
         Int::reg(self.f.binary(BinOp::Xor, reg, ones), operand.size, operand.signed)
     }
 
@@ -55,11 +47,7 @@ impl Build<'_> {
         let signed = !left.is_u64();
         let value = self.in_reg(left);
         let shifted_out = |build: &mut Self, dst: Option<VReg>| {
-            let all = if op == BinOp::ShrS {
-                build.f.binary(op, value, 63)
-            } else {
-                build.f.constant(0)
-            };
+            let all = if op == BinOp::ShrS { build.f.binary(op, value, 63) } else { build.f.constant(0) };
             match dst {
                 Some(dst) => build.f.push(Inst::Copy { dst, src: all }),
                 None => return all,
@@ -77,12 +65,7 @@ impl Build<'_> {
                 shifted_out(self, Some(dst));
                 self.f.jump(done);
                 self.f.begin(near);
-                self.f.push(Inst::Binary {
-                    op,
-                    dst,
-                    left: value,
-                    right: Operand::Reg(count),
-                });
+                self.f.push(Inst::Binary { op, dst, left: value, right: Operand::Reg(count) });
                 self.f.jump(done);
                 self.f.begin(done);
                 dst
@@ -105,12 +88,7 @@ impl Build<'_> {
             self.f.leave_if(Cmp::Eq, divisor, 0, done);
         }
         if is_plain {
-            self.f.push(Inst::Binary {
-                op,
-                dst: result,
-                left: value,
-                right: right.operand,
-            });
+            self.f.push(Inst::Binary { op, dst: result, left: value, right: right.operand });
         } else {
             let divisor = self.in_reg(right);
             self.floor(op, result, value, divisor);
@@ -129,19 +107,11 @@ impl Build<'_> {
         if op == BinOp::DivU {
             // With unequal signs the quotient is -ceil(|a| / |b|) = -((|a| + |b| - 1) / |b|), but |a| + |b| may wrap.
             let quotient = self.f.binary(BinOp::DivU, magnitude, divisor_magnitude);
-            self.f.push(Inst::Copy {
-                dst: result,
-                src: quotient,
-            });
+            self.f.push(Inst::Copy { dst: result, src: quotient });
             self.f.branch(Cmp::LtS, signs, 0, negate, done);
             self.f.begin(negate);
             let zero = self.f.constant(0);
-            self.f.push(Inst::Binary {
-                op: BinOp::Sub,
-                dst: result,
-                left: zero,
-                right: Operand::Reg(quotient),
-            });
+            self.f.push(Inst::Binary { op: BinOp::Sub, dst: result, left: zero, right: Operand::Reg(quotient) });
             let rest = self.f.binary(BinOp::ModU, magnitude, divisor_magnitude);
             self.f.leave_if(Cmp::Eq, rest, 0, done);
             self.f.update(BinOp::Sub, result, 1);
@@ -166,12 +136,7 @@ impl Build<'_> {
             self.f.begin(same);
             self.f.leave_if(Cmp::GeS, divisor, 0, done);
             let zero = self.f.constant(0);
-            self.f.push(Inst::Binary {
-                op: BinOp::Sub,
-                dst: result,
-                left: zero,
-                right: Operand::Reg(result),
-            });
+            self.f.push(Inst::Binary { op: BinOp::Sub, dst: result, left: zero, right: Operand::Reg(result) });
         }
         self.f.jump(done);
         self.f.begin(done);

@@ -57,14 +57,7 @@ impl Build<'_> {
                 self.string_is(value, &wanted, exits)
             }
             Condition::StartsWith { value, prefix } => self.string_is(value, &[Wanted::Prefix(prefix)], exits),
-            Condition::Not { term } => self.condition(
-                term,
-                Exits {
-                    yes: exits.no,
-                    no: exits.yes,
-                    ..exits
-                },
-            ),
+            Condition::Not { term } => self.condition(term, Exits { yes: exits.no, no: exits.yes, ..exits }),
             Condition::And { terms } => self.chain(terms, exits.yes, |next| Exits { yes: next, ..exits }),
             Condition::Or { terms } => self.chain(terms, exits.no, |next| Exits { no: next, ..exits }),
         }
@@ -124,11 +117,7 @@ impl Build<'_> {
             // An unsigned comparison is right once the other side is known to be no less than 0.
             for (side, other, when_less) in [(left, right, true), (right, left, false)] {
                 if other.is_u64() && !side.is_u64() && !side.is_natural() {
-                    let known = if holds(operator, when_less) {
-                        exits.yes
-                    } else {
-                        exits.no
-                    };
+                    let known = if holds(operator, when_less) { exits.yes } else { exits.no };
                     match side.operand {
                         Operand::Imm(_) => return self.f.jump(known),
                         Operand::Reg(reg) => self.f.leave_if(Cmp::LtS, reg, 0, known),

@@ -102,11 +102,7 @@ impl Build<'_> {
 
     /// `address + offset`.
     pub(super) fn displaced(&mut self, address: VReg, offset: u32) -> VReg {
-        if offset == 0 {
-            address
-        } else {
-            self.f.binary(BinOp::Add, address, i64::from(offset))
-        }
+        if offset == 0 { address } else { self.f.binary(BinOp::Add, address, i64::from(offset)) }
     }
 
     /// The low bits of a register.

@@ -20,28 +20,18 @@ pub(super) struct Int {
 
 impl Int {
     pub(super) fn reg(reg: VReg, size: u8, signed: bool) -> Self {
-        Self {
-            operand: Operand::Reg(reg),
-            size,
-            signed,
-        }
+        Self { operand: Operand::Reg(reg), size, signed }
     }
 
     pub(super) fn constant(value: i64, size: u8, signed: bool) -> Self {
-        Self {
-            operand: Operand::Imm(value),
-            size,
-            signed,
-        }
+        Self { operand: Operand::Imm(value), size, signed }
     }
 
     /// A literal: signed if it can be.
     pub(super) fn literal(value: i128) -> Option<Self> {
         match i64::try_from(value) {
             Ok(value) => Some(Self::constant(value, 8, true)),
-            Err(_) => u64::try_from(value)
-                .ok()
-                .map(|value| Self::constant(value as i64, 8, false)),
+            Err(_) => u64::try_from(value).ok().map(|value| Self::constant(value as i64, 8, false)),
         }
     }
 
@@ -73,12 +63,7 @@ impl Build<'_> {
                     let value = self.f.load(self.context, offset, size);
                     Ok(self.widened(value, size, signed))
                 }
-                Access::Read {
-                    ctx_offset,
-                    derefs,
-                    offset,
-                    leaf,
-                } => {
+                Access::Read { ctx_offset, derefs, offset, leaf } => {
                     let pointer = self.follow(ctx_offset, &derefs, fault);
                     self.leaf(pointer, offset, leaf, fault)
                 }
@@ -116,28 +101,15 @@ impl Build<'_> {
                 let value = self.kernel_read(pointer, offset, size, fault);
                 Ok(self.widened(value, size, signed))
             }
-            Leaf::Bits {
-                size,
-                shift,
-                width,
-                signed,
-            } => {
+            Leaf::Bits { size, shift, width, signed } => {
                 let word = self.kernel_read(pointer, offset, size, fault);
                 let (left, right) = (64 - i64::from(shift) - i64::from(width), 64 - i64::from(width));
                 if left < 0 || width == 0 {
                     return self.refuse("a bit field that does not lie within its word");
                 }
-                let high = if left == 0 {
-                    word
-                } else {
-                    self.f.binary(BinOp::Shl, word, left)
-                };
+                let high = if left == 0 { word } else { self.f.binary(BinOp::Shl, word, left) };
                 let op = if signed { BinOp::ShrS } else { BinOp::ShrU };
-                let value = if right == 0 {
-                    high
-                } else {
-                    self.f.binary(op, high, right)
-                };
+                let value = if right == 0 { high } else { self.f.binary(op, high, right) };
                 Ok(Int::reg(value, size, signed))
             }
             Leaf::String { .. } => self.refuse("a string is no number"),
@@ -146,11 +118,7 @@ impl Build<'_> {
 
     /// What was widened with zeros, widened as its type wants.
     fn widened(&mut self, value: VReg, size: u8, signed: bool) -> Int {
-        let value = if signed && size < 8 {
-            self.f.sign_extend(value, size * 8)
-        } else {
-            value
-        };
+        let value = if signed && size < 8 { self.f.sign_extend(value, size * 8) } else { value };
         Int::reg(value, size, signed)
     }
 

@@ -44,6 +44,7 @@ struct Build<'a> {
     request: &'a Request<'a>,
     f: Function,
     context: VReg,
+    /// The ledger's row, once the target filter has let the task through.
     ledger: VReg,
     buffer: Slot,
     scratch: Option<scratch::Scratch>,
@@ -63,12 +64,12 @@ pub(super) fn build(request: &Request<'_>) -> Result<Function, Error> {
     let mut f = Function::new(program_name(&request.probe.name));
     let context = f.reg(Ty::Ptr);
     f.push(Inst::Context { dst: context });
-    let (buffer, out, ledger) = (f.slot(buffer_size(request)), f.block(), f.reg(Ty::Ptr));
+    let (buffer, out) = (f.slot(buffer_size(request)), f.block());
     let mut build = Build {
         request,
         f,
         context,
-        ledger,
+        ledger: context,
         buffer,
         scratch: None,
         out,
@@ -96,20 +97,13 @@ pub(super) fn program_name(probe: &str) -> String {
 
 /// Numbers need 8 bytes; only strings in conditions need more.
 fn buffer_size(request: &Request<'_>) -> u32 {
-    if request.probe.condition.as_ref().is_some_and(condition::reads_strings) {
-        BUFFER
-    } else {
-        8
-    }
+    if request.probe.condition.as_ref().is_some_and(condition::reads_strings) { BUFFER } else { 8 }
 }
 
 impl Build<'_> {
     fn gate(&mut self) {
         let gate = self.f.reg(Ty::Ptr);
-        self.f.push(Inst::MapValue {
-            dst: gate,
-            map: MapRef::Gate,
-        });
+        self.f.push(Inst::MapValue { dst: gate, map: MapRef::Gate });
         let state = self.f.load(gate, 0, 4);
         self.f.leave_if(Cmp::Ne, state, 1, self.out);
     }
@@ -136,10 +130,7 @@ impl Build<'_> {
     fn open_ledger(&mut self) {
         let id = self.f.constant(i64::from(self.request.options.event_id));
         let row = self.lookup(MapRef::Ledger, id);
-        self.f.push(Inst::Copy {
-            dst: self.ledger,
-            src: row,
-        });
+        self.f.push(Inst::Copy { dst: self.ledger, src: row });
         self.f.leave_if(Cmp::Eq, self.ledger, 0, self.out);
         self.count(Ledger::Hits);
     }
@@ -147,8 +138,7 @@ impl Build<'_> {
     /// The address of a map's value under a 4-byte key, or 0.
     fn lookup(&mut self, map: MapRef, key: VReg) -> VReg {
         self.f.store(self.buffer, 0, 4, key);
-        self.f
-            .call(Helper::MapLookup, &[Arg::Map(map), Arg::Slot(self.buffer)], Ty::Ptr)
+        self.f.call(Helper::MapLookup, &[Arg::Map(map), Arg::Slot(self.buffer)], Ty::Ptr)
     }
 
     /// The kernel's recursion guard lets a program run once at a time on a CPU, so a plain addition is exact.

@@ -63,19 +63,12 @@ impl Build<'_> {
     fn fill(&mut self, base: VReg, tail: Option<(VReg, u32)>) -> Result<u32, Error> {
         let time = self.f.call(Helper::KtimeGetNs, &[], Ty::Int);
         self.f.store(base, ALIGNED_TIME, 8, time);
-        if self.request.columns.contains(&Expr::Context {
-            name: Context::Timestamp,
-        }) {
+        if self.request.columns.contains(&Expr::Context { name: Context::Timestamp }) {
             self.time = Some(time);
         }
         let id = i64::from(self.request.options.event_id);
         let nulls = self.f.constant(id);
-        let mut record = Record {
-            base,
-            nulls,
-            tail,
-            faults: Vec::new(),
-        };
+        let mut record = Record { base, nulls, tail, faults: Vec::new() };
         let before = self.place.clone();
         for column in 0..self.request.columns.len() {
             self.place = format!("{before}.capture.{}", self.request.layout.schema.fields[column].name);
@@ -142,8 +135,7 @@ impl Build<'_> {
     fn fixed_string(&mut self, record: &Record, expr: &Expr, at: u32, size: u32, fault: Block) -> Result<(), Error> {
         if let Expr::Context { name: Context::Comm } = expr {
             let to = self.displaced(record.base, at);
-            self.f
-                .call_for_effect(Helper::CurrentComm, &[Arg::Reg(to), Arg::Imm(i64::from(size))]);
+            self.f.call_for_effect(Helper::CurrentComm, &[Arg::Reg(to), Arg::Imm(i64::from(size))]);
             return Ok(());
         }
         let Expr::Field { path } = expr else {
@@ -154,12 +146,7 @@ impl Build<'_> {
                 self.copy_words(record.base, at, offset, size);
                 return Ok(());
             }
-            Access::Read {
-                ctx_offset,
-                derefs,
-                offset,
-                leaf: Leaf::String { .. },
-            } => {
+            Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
                 let pointer = self.follow(ctx_offset, &derefs, fault);
                 self.displaced(pointer, offset)
             }
@@ -228,12 +215,7 @@ impl Build<'_> {
         match self.request.fields.resolve(path)? {
             Access::CtxDynString { offset } => Ok(self.data_location(offset).0),
             Access::CtxString { offset, .. } => Ok(self.displaced(self.context, offset)),
-            Access::Read {
-                ctx_offset,
-                derefs,
-                offset,
-                leaf: Leaf::String { .. },
-            } => {
+            Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
                 let pointer = self.follow(ctx_offset, &derefs, fault);
                 Ok(self.displaced(pointer, offset))
             }
@@ -248,12 +230,7 @@ impl Build<'_> {
         };
         let (address, length) = match self.request.fields.resolve(path)? {
             Access::CtxDynBytes { offset } => self.data_location(offset),
-            Access::CtxArray {
-                offset,
-                elem_size,
-                count,
-                ..
-            } => {
+            Access::CtxArray { offset, elem_size, count, .. } => {
                 let length = self.f.constant(i64::from(u32::from(elem_size) * count));
                 (self.displaced(self.context, offset), length)
             }
@@ -264,14 +241,8 @@ impl Build<'_> {
         let (cut, whole) = (self.f.block(), self.f.block());
         self.f.branch(Cmp::GtU, kept, i64::from(limit), cut, whole);
         self.f.begin(cut);
-        self.f.push(Inst::Const {
-            dst: kept,
-            value: i64::from(limit),
-        });
-        self.f.push(Inst::Const {
-            dst: slot,
-            value: 1 << 31,
-        });
+        self.f.push(Inst::Const { dst: kept, value: i64::from(limit) });
+        self.f.push(Inst::Const { dst: slot, value: 1 << 31 });
         self.f.jump(whole);
         self.f.begin(whole);
         let (to, tail, most) = self.tail(record, fault)?;

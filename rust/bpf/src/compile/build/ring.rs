@@ -37,11 +37,7 @@ impl Build<'_> {
         let result = self.f.reg(ty);
         let call = |ring: Arg| {
             let args = [&[ring], rest].concat();
-            Inst::Call {
-                dst: Some(result),
-                helper,
-                args,
-            }
+            Inst::Call { dst: Some(result), helper, args }
         };
         match ring {
             Ring::Only => self.f.push(call(Arg::Map(MapRef::Ring(0)))),

@@ -33,12 +33,7 @@ impl Build<'_> {
         self.f.store(self.buffer, 0, 4, next);
         let args = [Arg::Map(MapRef::Scratch), Arg::Slot(self.buffer)];
         let base = self.f.call(Helper::MapLookup, &args, Ty::Ptr);
-        self.scratch = Some(Scratch {
-            base,
-            counter,
-            level,
-            exit,
-        });
+        self.scratch = Some(Scratch { base, counter, level, exit });
         self.f.leave_if(Cmp::Eq, base, 0, self.out);
         base
     }

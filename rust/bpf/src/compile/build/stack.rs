@@ -24,15 +24,7 @@ impl Build<'_> {
     /// Walks every stack that a column wants, before the record is begun: a definition precedes its first use.
     pub(super) fn walk_stacks(&mut self) -> Result<(), Error> {
         let columns = self.request.columns;
-        let has_user_stack = columns.iter().any(|expr| {
-            matches!(
-                expr,
-                Expr::Stack {
-                    space: StackSpace::User,
-                    ..
-                }
-            )
-        });
+        let has_user_stack = columns.iter().any(|expr| matches!(expr, Expr::Stack { space: StackSpace::User, .. }));
         if has_user_stack {
             self.share(SharedFact::PidTgid);
         }
@@ -60,16 +52,10 @@ impl Build<'_> {
         self.f.push(Inst::Const { dst: hash, value: 0 });
         let frames = self.f.binary(BinOp::Add, scratch, i64::from(STACK_HEADER));
         let flags = if space == StackSpace::User { USER_STACK } else { 0 };
-        let args = [
-            Arg::Reg(self.context),
-            Arg::Reg(frames),
-            Arg::Imm(most),
-            Arg::Imm(flags),
-        ];
+        let args = [Arg::Reg(self.context), Arg::Reg(frames), Arg::Imm(most), Arg::Imm(flags)];
         let length = self.f.call(Helper::GetStack, &args, Ty::Int);
         let (failed, done) = (self.f.block(), self.f.block());
         self.f.leave_if(Cmp::LeS, length, 0, failed);
-        self.f.leave_if(Cmp::GtS, length, most, failed);
         let pid = match space {
             StackSpace::Kernel => None,
             StackSpace::User => {
@@ -77,7 +63,10 @@ impl Build<'_> {
                 Some(self.f.binary(BinOp::ShrU, pid_tgid, 32))
             }
         };
-        self.hash(hash, scratch, length, pid);
+        // The kernel's verifier forgets what it knew of a number that was kept on the stack: the bound is told of a copy.
+        let rest = self.f.copy(length);
+        self.f.leave_if(Cmp::GtS, rest, most, failed);
+        self.hash(hash, scratch, rest, pid);
         self.define(hash, scratch, length, most, pid, done);
         self.f.jump(done);
         self.f.begin(failed);
@@ -91,14 +80,10 @@ impl Build<'_> {
     }
 
     /// A loop over the frames. The kernel's verifier follows `rest` downwards, so it knows that the loop ends.
-    fn hash(&mut self, hash: VReg, scratch: VReg, length: VReg, pid: Option<VReg>) {
+    fn hash(&mut self, hash: VReg, scratch: VReg, rest: VReg, pid: Option<VReg>) {
         let frame = self.f.binary(BinOp::Add, scratch, i64::from(STACK_HEADER));
-        let rest = self.f.copy(length);
         let factor = self.f.constant(FACTOR as i64);
-        self.f.push(Inst::Const {
-            dst: hash,
-            value: SEED as i64,
-        });
+        self.f.push(Inst::Const { dst: hash, value: SEED as i64 });
         if let Some(pid) = pid {
             self.f.update(BinOp::Xor, hash, pid);
         }

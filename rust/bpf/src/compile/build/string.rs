@@ -89,9 +89,7 @@ impl Build<'_> {
         while at < literal.len() {
             let rest = &literal[at..];
             let offset = bytes.offset + at as u32;
-            let size = [8, 4, 2, 1]
-                .into_iter()
-                .find(|size| *size <= rest.len() && offset % *size as u32 == 0);
+            let size = [8, 4, 2, 1].into_iter().find(|size| *size <= rest.len() && offset % *size as u32 == 0);
             let size = size.unwrap_or(1);
             let mut word = [0; 8];
             word[..size].copy_from_slice(&rest[..size]);
@@ -105,30 +103,18 @@ impl Build<'_> {
     fn string_bytes(&mut self, value: &Expr, needed: u32, fault: Block) -> Result<Bytes, Error> {
         match value {
             Expr::Context { name: Context::Comm } => {
-                self.f
-                    .call_for_effect(Helper::CurrentComm, &[Arg::Slot(self.buffer), Arg::Imm(16)]);
-                Ok(Bytes {
-                    base: self.buffer.into(),
-                    offset: 0,
-                    size: 16,
-                })
+                self.f.call_for_effect(Helper::CurrentComm, &[Arg::Slot(self.buffer), Arg::Imm(16)]);
+                Ok(Bytes { base: self.buffer.into(), offset: 0, size: 16 })
             }
             Expr::Field { path } => match self.request.fields.resolve(path)? {
-                Access::CtxString { offset, size } if self.request.kind == ProgramKind::Tracepoint => Ok(Bytes {
-                    base: self.context.into(),
-                    offset,
-                    size,
-                }),
+                Access::CtxString { offset, size } if self.request.kind == ProgramKind::Tracepoint => {
+                    Ok(Bytes { base: self.context.into(), offset, size })
+                }
                 Access::CtxDynString { offset } => {
                     let (address, _) = self.data_location(offset);
                     self.copied(address, needed, Some(Helper::ProbeReadKernelStr), fault)
                 }
-                Access::Read {
-                    ctx_offset,
-                    derefs,
-                    offset,
-                    leaf: Leaf::String { size },
-                } => {
+                Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { size } } => {
                     let pointer = self.follow(ctx_offset, &derefs, fault);
                     let address = self.displaced(pointer, offset);
                     self.copied(address, needed.min(size), Some(Helper::ProbeReadKernel), fault)
@@ -154,9 +140,7 @@ impl Build<'_> {
             _ => (Base::Slot(self.buffer), Arg::Slot(self.buffer)),
         };
         let result = match helper {
-            Some(helper) => self
-                .f
-                .call(helper, &[to, Arg::Imm(i64::from(size)), Arg::Reg(address)], Ty::Int),
+            Some(helper) => self.f.call(helper, &[to, Arg::Imm(i64::from(size)), Arg::Reg(address)], Ty::Int),
             None => self.read_string(to, size, address),
         };
         self.f.leave_if(Cmp::LtS, result, 0, fault);
@@ -171,11 +155,7 @@ impl Build<'_> {
         self.f.branch(Cmp::LtS, address, 0, kernel, user);
         for (block, helper) in [(user, Helper::ProbeReadUserStr), (kernel, Helper::ProbeReadKernelStr)] {
             self.f.begin(block);
-            self.f.push(Inst::Call {
-                dst: Some(result),
-                helper,
-                args: args.clone(),
-            });
+            self.f.push(Inst::Call { dst: Some(result), helper, args: args.clone() });
             self.f.jump(done);
         }
         self.f.begin(done);

@@ -147,49 +147,24 @@ pub(super) enum Inst {
     /// Another register's value.
     Copy { dst: VReg, src: VReg },
     /// Two operands.
-    Binary {
-        op: BinOp,
-        dst: VReg,
-        left: VReg,
-        right: Operand,
-    },
+    Binary { op: BinOp, dst: VReg, left: VReg, right: Operand },
     /// The low `bits`, as two's complement.
     SignExtend { dst: VReg, src: VReg, bits: u8 },
     /// Memory, widened with zeros.
-    Load {
-        dst: VReg,
-        base: Base,
-        offset: i32,
-        size: u8,
-    },
+    Load { dst: VReg, base: Base, offset: i32, size: u8 },
     /// Memory.
-    Store {
-        base: Base,
-        offset: i32,
-        size: u8,
-        value: Operand,
-    },
+    Store { base: Base, offset: i32, size: u8, value: Operand },
     /// The address of a map's first value.
     MapValue { dst: VReg, map: MapRef },
     /// A helper; at most four arguments.
-    Call {
-        dst: Option<VReg>,
-        helper: Helper,
-        args: Vec<Arg>,
-    },
+    Call { dst: Option<VReg>, helper: Helper, args: Vec<Arg> },
 }
 
 /// The end of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Terminator {
     Jump(Block),
-    Branch {
-        cmp: Cmp,
-        left: VReg,
-        right: Operand,
-        then: Block,
-        otherwise: Block,
-    },
+    Branch { cmp: Cmp, left: VReg, right: Operand, then: Block, otherwise: Block },
     Exit,
 }
 
@@ -205,11 +180,7 @@ impl Terminator {
 
     pub(super) fn uses(self) -> impl Iterator<Item = VReg> {
         let (left, right) = match self {
-            Self::Branch {
-                left,
-                right: Operand::Reg(right),
-                ..
-            } => (Some(left), Some(right)),
+            Self::Branch { left, right: Operand::Reg(right), .. } => (Some(left), Some(right)),
             Self::Branch { left, .. } => (Some(left), None),
             _ => (None, None),
         };
@@ -280,13 +251,7 @@ pub(super) struct Function {
 
 impl Function {
     pub(super) fn new(name: String) -> Self {
-        let mut function = Self {
-            name,
-            types: Vec::new(),
-            slots: Vec::new(),
-            blocks: Vec::new(),
-            order: Vec::new(),
-        };
+        let mut function = Self { name, types: Vec::new(), slots: Vec::new(), blocks: Vec::new(), order: Vec::new() };
         let entry = function.block();
         function.begin(entry);
         function
@@ -339,13 +304,7 @@ impl Function {
     }
 
     pub(super) fn branch(&mut self, cmp: Cmp, left: VReg, right: impl Into<Operand>, then: Block, otherwise: Block) {
-        self.end(Terminator::Branch {
-            cmp,
-            left,
-            right: right.into(),
-            then,
-            otherwise,
-        });
+        self.end(Terminator::Branch { cmp, left, right: right.into(), then, otherwise });
     }
 
     /// Goes on in a new block unless the comparison holds.
@@ -369,23 +328,13 @@ impl Function {
 
     pub(super) fn binary(&mut self, op: BinOp, left: VReg, right: impl Into<Operand>) -> VReg {
         let dst = self.reg(self.ty(left));
-        self.push(Inst::Binary {
-            op,
-            dst,
-            left,
-            right: right.into(),
-        });
+        self.push(Inst::Binary { op, dst, left, right: right.into() });
         dst
     }
 
     /// `reg = reg op right`.
     pub(super) fn update(&mut self, op: BinOp, reg: VReg, right: impl Into<Operand>) {
-        self.push(Inst::Binary {
-            op,
-            dst: reg,
-            left: reg,
-            right: right.into(),
-        });
+        self.push(Inst::Binary { op, dst: reg, left: reg, right: right.into() });
     }
 
     pub(super) fn sign_extend(&mut self, src: VReg, bits: u8) -> VReg {
@@ -396,44 +345,37 @@ impl Function {
 
     pub(super) fn load(&mut self, base: impl Into<Base>, offset: u32, size: u8) -> VReg {
         let dst = self.reg(Ty::Int);
-        self.push(Inst::Load {
-            dst,
-            base: base.into(),
-            offset: offset as i32,
-            size,
-        });
+        self.push(Inst::Load { dst, base: base.into(), offset: offset as i32, size });
         dst
     }
 
     pub(super) fn store(&mut self, base: impl Into<Base>, offset: u32, size: u8, value: impl Into<Operand>) {
-        self.push(Inst::Store {
-            base: base.into(),
-            offset: offset as i32,
-            size,
-            value: value.into(),
-        });
+        self.push(Inst::Store { base: base.into(), offset: offset as i32, size, value: value.into() });
     }
 
     pub(super) fn call(&mut self, helper: Helper, args: &[Arg], ty: Ty) -> VReg {
         let dst = self.reg(ty);
-        self.push(Inst::Call {
-            dst: Some(dst),
-            helper,
-            args: args.to_vec(),
-        });
+        self.push(Inst::Call { dst: Some(dst), helper, args: args.to_vec() });
         dst
     }
 
     pub(super) fn call_for_effect(&mut self, helper: Helper, args: &[Arg]) {
-        self.push(Inst::Call {
-            dst: None,
-            helper,
-            args: args.to_vec(),
-        });
+        self.push(Inst::Call { dst: None, helper, args: args.to_vec() });
     }
 
-    /// Drops blocks that nothing reaches, which the kernel would refuse, from the order.
+    /// Leads ends past blocks that only jump on, and drops from the order what nothing reaches: the kernel refuses it.
     pub(super) fn prune(&mut self) {
+        for block in self.order.clone() {
+            let mut end = self.data(block).end;
+            match &mut end {
+                Some(Terminator::Jump(target)) => *target = self.destination(*target),
+                Some(Terminator::Branch { then, otherwise, .. }) => {
+                    (*then, *otherwise) = (self.destination(*then), self.destination(*otherwise));
+                }
+                Some(Terminator::Exit) | None => {}
+            }
+            self.blocks[block.0 as usize].end = end;
+        }
         let mut reached = vec![false; self.blocks.len()];
         let mut work: Vec<Block> = self.order.first().copied().into_iter().collect();
         while let Some(block) = work.pop() {
@@ -442,6 +384,19 @@ impl Function {
             }
         }
         self.order.retain(|block| reached[block.0 as usize]);
+    }
+}
+
+impl Function {
+    /// Where a jump to this block ends up; an empty loop ends up in itself.
+    fn destination(&self, mut block: Block) -> Block {
+        for _ in 0..self.blocks.len() {
+            match self.data(block) {
+                BlockData { insts, end: Some(Terminator::Jump(next)) } if insts.is_empty() => block = *next,
+                _ => break,
+            }
+        }
+        block
     }
 }
 

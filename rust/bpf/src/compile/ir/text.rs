@@ -94,18 +94,8 @@ impl fmt::Display for Inst {
             Self::Copy { dst, src } => write!(f, "{dst} = {src}"),
             Self::Binary { op, dst, left, right } => write!(f, "{dst} = {left} {op} {right}"),
             Self::SignExtend { dst, src, bits } => write!(f, "{dst} = sign{bits} {src}"),
-            Self::Load {
-                dst,
-                base,
-                offset,
-                size,
-            } => write!(f, "{dst} = load{} {base}+{offset}", size * 8),
-            Self::Store {
-                base,
-                offset,
-                size,
-                value,
-            } => write!(f, "store{} {base}+{offset}, {value}", size * 8),
+            Self::Load { dst, base, offset, size } => write!(f, "{dst} = load{} {base}+{offset}", size * 8),
+            Self::Store { base, offset, size, value } => write!(f, "store{} {base}+{offset}, {value}", size * 8),
             Self::MapValue { dst, map } => write!(f, "{dst} = &{map:?}[0]"),
             Self::Call { dst, helper, args } => {
                 if let Some(dst) = dst {
@@ -122,13 +112,7 @@ impl fmt::Display for Terminator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jump(target) => write!(f, "jump {target}"),
-            Self::Branch {
-                cmp,
-                left,
-                right,
-                then,
-                otherwise,
-            } => {
+            Self::Branch { cmp, left, right, then, otherwise } => {
                 write!(f, "if {left} {cmp} {right} then {then} else {otherwise}")
             }
             Self::Exit => f.write_str("exit"),

@@ -74,11 +74,7 @@ fn check_address(function: &Function, base: Base, offset: i32, size: u8) -> Resu
             let room = i64::from(function.slots[slot.0 as usize]);
             let (start, size) = (i64::from(offset), i64::from(size));
             let fits = start >= 0 && start + size <= room && start % size == 0;
-            if fits {
-                Ok(())
-            } else {
-                Err(format!("outside of {slot} or not aligned"))
-            }
+            if fits { Ok(()) } else { Err(format!("outside of {slot} or not aligned")) }
         }
     }
 }
@@ -133,15 +129,97 @@ fn check_assigned(function: &Function) -> Result<(), String> {
             }
             inst.def().into_iter().for_each(|dst| now[dst.0 as usize] = true);
         }
-        if let Some(reg) = function
-            .data(block)
-            .end
-            .into_iter()
-            .flat_map(Terminator::uses)
-            .find(|reg| !now[reg.0 as usize])
+        if let Some(reg) =
+            function.data(block).end.into_iter().flat_map(Terminator::uses).find(|reg| !now[reg.0 as usize])
         {
             return Err(fault(reg));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Arg, Helper};
+    use super::*;
+
+    /// A function that goes on from its context as `write` says, and the rule that it breaks.
+    fn fault(write: impl FnOnce(&mut Function, VReg)) -> String {
+        let mut function = Function::new("bad".into());
+        let context = function.reg(Ty::Ptr);
+        function.push(Inst::Context { dst: context });
+        write(&mut function, context);
+        function.end(Terminator::Exit);
+        verify(&function).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_good_function_passes() {
+        let good = fault(|f, context| {
+            let value = f.load(context, 8, 4);
+            let away = f.block();
+            f.leave_if(Cmp::Eq, value, 0, away);
+            f.jump(away);
+            f.begin(away);
+        });
+        assert_eq!(good, "");
+    }
+
+    #[test]
+    fn each_rule_is_told() {
+        let tell = |expected: &str, write: &dyn Fn(&mut Function, VReg)| {
+            let found = fault(|f, context| write(f, context));
+            assert!(found.contains(expected), "expected {expected:?}, found {found:?}");
+        };
+        tell("leads to block1, which is not in the order", &|f, _| {
+            let nowhere = f.block();
+            f.jump(nowhere);
+        });
+        tell("block0 is in the order twice", &|f, _| f.begin(super::super::Block(0)));
+        tell("v1 is read before it is assigned", &|f, _| {
+            let never = f.reg(Ty::Int);
+            f.copy(never);
+        });
+        tell("v2 is read before it is assigned on some path", &|f, context| {
+            let (value, sometimes, end) = (f.load(context, 0, 8), f.reg(Ty::Int), f.block());
+            f.leave_if(Cmp::Eq, value, 0, end);
+            f.push(Inst::Const { dst: sometimes, value: 1 });
+            f.jump(end);
+            f.begin(end);
+            f.copy(sometimes);
+        });
+        tell("arithmetic on a pointer", &|f, context| {
+            f.binary(BinOp::Mul, context, 2);
+        });
+        tell("a pointer can be compared with 0 only", &|f, context| {
+            let away = f.block();
+            f.leave_if(Cmp::GtU, context, 0, away);
+            f.jump(away);
+            f.begin(away);
+        });
+        tell("v1 is not a pointer", &|f, context| {
+            let value = f.load(context, 0, 8);
+            f.load(value, 0, 8);
+        });
+        tell("3 bytes at once", &|f, context| {
+            f.load(context, 0, 3);
+        });
+        tell("outside of slot0 or not aligned", &|f, _| {
+            let slot = f.slot(8);
+            f.store(slot, 4, 8, 0);
+        });
+        tell("more than four arguments", &|f, _| f.call_for_effect(Helper::KtimeGetNs, &[Arg::Imm(0); 5]));
+        tell("a shift by 64", &|f, context| {
+            let value = f.load(context, 0, 8);
+            f.binary(BinOp::Shl, value, 64);
+        });
+        tell("64 bits", &|f, context| {
+            let value = f.load(context, 0, 8);
+            f.sign_extend(value, 64);
+        });
+        tell("a division by 0", &|f, context| {
+            let value = f.load(context, 0, 8);
+            f.binary(BinOp::ModU, value, 0);
+        });
+    }
 }

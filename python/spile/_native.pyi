@@ -1,0 +1,200 @@
+"""The extension module: adapters between the Rust crates and Python. `spile` is its public face."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Self, final, overload
+
+__version__: str
+
+class Event(Mapping[str, Any]):
+    """One event: a view of its batch, immutable, valid for ever.
+
+    ``event["x"]`` is a captured field and nothing else. Attributes are the header first (`id`, `probe`, `time`, `cpu`,
+    `datetime`), then the fields. ``==`` compares probe, time, cpu and fields, with a mapping the fields only. Not hashable.
+    Subclass it to type a capture: ``class Open(Event): pid = spile.pid``.
+    """
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    @property
+    def id(self) -> int:
+        """The number of its kind of event within the session, from 1."""
+    @property
+    def probe(self) -> str:
+        """The name of its probe; in a group, of the group."""
+    @property
+    def time(self) -> int:
+        """CLOCK_MONOTONIC, nanoseconds."""
+    @property
+    def cpu(self) -> int:
+        """The CPU that it happened on."""
+    @property
+    def datetime(self) -> datetime:
+        """The time of day, in the local zone."""
+    def __getitem__(self, name: str, /) -> Any: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+    def __getattr__(self, name: str, /) -> Any: ...
+
+@final
+class Frame:
+    """One frame of a stack. `symbol`, `offset`, `module`, `file` and `line` are looked up when they are first read."""
+
+    @property
+    def address(self) -> int: ...
+    @property
+    def symbol(self) -> str | None:
+        """The function's name, demangled; None where there is none."""
+    @property
+    def offset(self) -> int | None:
+        """Bytes from the function's start."""
+    @property
+    def module(self) -> str | None:
+        """The kernel module, or None for the kernel itself."""
+
+@final
+class Stack(Sequence[Frame]):
+    """A stack of return addresses, innermost first. Equal and hashable by content. `str()` is one frame a line."""
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """The frames' addresses; empty while the stack's definition is pending."""
+    @property
+    def space(self) -> str:
+        """``"kernel"`` or ``"user"``."""
+    @property
+    def pid(self) -> int:
+        """The process whose address space a user stack belongs to; 0 for a kernel stack."""
+    @property
+    def id(self) -> int:
+        """The content's 64-bit hash."""
+    @overload
+    def __getitem__(self, index: int, /) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Sequence[Frame]: ...
+    def __len__(self) -> int: ...
+    def folded(self) -> str:
+        """Symbols from the outermost, joined by ``;``, as flame graphs want them."""
+
+@final
+class Batch(Sequence[Event]):
+    """Events in the order of time, over one shared buffer."""
+
+    @overload
+    def __getitem__(self, index: int, /) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Event]: ...
+    def __len__(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the shared buffer."""
+    def by_probe(self) -> dict[str, Columns]:
+        """The events' columns, one table for each kind of event, by the kind's name."""
+
+@final
+class Columns(Mapping[str, list[Any]]):
+    """Columns of one schema: the fields by name, converted when they are asked for; times and cpus beside them."""
+
+    @property
+    def time(self) -> list[int]: ...
+    @property
+    def cpu(self) -> list[int]: ...
+    def __getitem__(self, name: str, /) -> list[Any]: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int:
+        """The number of columns."""
+
+@final
+class Dispatcher:
+    """Calls handlers for the events of a batch, without Python in between.
+
+    `plans` maps an event id to its handlers in order. A handler is a callable and its arguments, each of which is an
+    `int` (the index of a field), one of ``"event" "id" "probe" "time" "cpu"``, or a 1-tuple whose item is passed as it is.
+    """
+
+    def __new__(cls, plans: Mapping[int, Sequence[tuple[Callable[..., Any], Sequence[int | str | tuple[Any]]]]]) -> Self: ...
+    def dispatch(self, batch: Batch, start: int = 0, limit: int | None = None) -> int:
+        """Calls the handlers of the events from `start`, at most `limit` events; gives the index after the last one.
+
+        A handler's exception propagates. Pending signals are looked at now and then.
+        """
+    def handles(self, event_id: int) -> bool: ...
+
+@final
+class NativeTable:
+    """An aggregate's table in Rust: counts by key. A key is a tuple of int, str and Stack; without `by`, the empty tuple."""
+
+    @property
+    def total(self) -> int:
+        """Events counted since the start, those taken included."""
+    @property
+    def faulted(self) -> int:
+        """Events that were not counted, for a part of their key could not be read."""
+    def __len__(self) -> int: ...
+    def get(self, key: tuple[Any, ...], /) -> int | None: ...
+    def items(self) -> list[tuple[tuple[Any, ...], int]]:
+        """One consistent view."""
+    def top(self, n: int) -> list[tuple[tuple[Any, ...], int]]:
+        """The `n` largest, largest first."""
+    def take(self) -> list[tuple[tuple[Any, ...], int]]:
+        """Reads and resets, atomically."""
+
+@final
+class Engine:
+    """A session's engine. Made, it has verified, resolved, compiled and loaded; it attaches when it is started."""
+
+    @staticmethod
+    def bpf(spec: str) -> Engine:
+        """The embedded engine, from a spec's JSON.
+
+        Raises SpecError, ProbeNotFound, FieldNotFound, Unsupported, PrivilegeError or EngineError; where several probes
+        are wrong, one error names them all.
+        """
+    @staticmethod
+    def stream(spec: str, schemas: str, data: bytes) -> Engine:
+        """Decodes a packed (`%b`) stream. `schemas` is a JSON list of event schemas."""
+    def start(self) -> None:
+        """Attaches everything, then opens the gate; a thread drains from now on."""
+    def stop(self) -> None:
+        """Closes the gate, waits for what runs, drains, detaches, reads the ledger. A second call does nothing."""
+    @property
+    def ended(self) -> bool:
+        """Whether the source has ended (a stopped engine, or the end of a stream) and the queue is empty."""
+    def next_batch(self, timeout: float | None = None) -> Batch | None:
+        """The next batch; None when `timeout` seconds went by, or nothing can come any more."""
+    def wake(self) -> None:
+        """Lets a waiting `next_batch` return, from any thread."""
+    def drain(self) -> None:
+        """Waits until everything that had happened when it was called is in the tables and the queue."""
+    def losses(self) -> list[dict[str, Any]]:
+        """The ledger: a row for each target, with `probe`, `target` and the counts."""
+    def events(self) -> list[dict[str, Any]]:
+        """The kinds of event: `id`, `probe` (its index), `target` (its index), `name`, `fields` (name and type, in order)."""
+    def explain(self) -> str:
+        """What was made of the spec: intermediate form and bytecode of each program."""
+    def table(self, probe: int, aggregate: int) -> NativeTable: ...
+    def add_pid(self, pid: int) -> None:
+        """Lets one more process through the target filter."""
+
+def nearest(word: str, choices: Sequence[str]) -> list[str]:
+    """The choices that are most like `word`, best first, at most three."""
+
+def list_probes(pattern: str = "*") -> list[tuple[str, str]]:
+    """Kind and spelling of every probe whose spelling matches the shell pattern: ``("tracepoint", "sched:sched_switch")``."""
+
+def probe_fields(kind: str, name: str) -> list[tuple[str, str]]:
+    """Name and type of each of the probe's own fields."""
+
+def doctor() -> list[dict[str, Any]]:
+    """What this machine can do: `feature`, `works` (a bool), `detail`, `cost` (what is lost without it)."""
+
+def symbolize(addresses: Sequence[int]) -> list[str]:
+    """Kernel addresses as ``symbol+0x12 [module]``."""
+
+def flamegraph(folded: Sequence[tuple[str, int]], title: str, count_name: str = "events") -> str:
+    """An SVG from folded stacks and their counts."""
+
+def spec_schema() -> str:
+    """The JSON schema of the spec."""
+
+def verify_spec(spec: str) -> None:
+    """Raises SpecError, with the path, for a spec that no engine would take. Touches no kernel."""

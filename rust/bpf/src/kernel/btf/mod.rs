@@ -1,0 +1,240 @@
+//! The kernel's own account of its types. In: `/sys/kernel/btf/vmlinux`. Out: types by name or number, decoded on demand.
+//!
+//! Opening reads the file once and notes where each type begins; nothing is decoded or hashed before someone asks. The
+//! form is that of Documentation/bpf/btf.rst. Every access is checked: a file that lies gives errors, never a panic.
+
+pub mod path;
+mod types;
+
+use std::path::Path;
+
+use spile_core::error::Error;
+
+pub use types::{Kind, Member, Parameter, Type};
+
+/// Where the running kernel's types are.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+
+/// A file of types.
+#[derive(Debug)]
+pub struct Btf {
+    bytes: Vec<u8>,
+    /// Of each type, from number 1, within `bytes`.
+    starts: Vec<u32>,
+    strings: std::ops::Range<usize>,
+}
+
+impl Btf {
+    /// Reads the running kernel's.
+    pub fn of_kernel() -> Result<Self, Error> {
+        Self::read(Path::new(VMLINUX))
+    }
+
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|error| Error::Unsupported {
+            message: format!(
+                "{}: {error}; without BTF, raw tracepoints have only numbered arguments (arg[0]), classic tracepoints only \
+                 the fields of their format, and utime, stime and ppid can't be captured",
+                path.display()
+            ),
+        })?;
+        Self::parse(bytes)
+    }
+
+    /// Scans the bytes of a file.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, Error> {
+        let (types, strings) = sections(&bytes).ok_or_else(|| damaged("its header"))?;
+        let mut starts = Vec::with_capacity(types.len() / 32);
+        let mut at = types.start;
+        while at < types.end {
+            let raw = types::Raw::read(&bytes, at).ok_or_else(|| damaged("a type's header"))?;
+            starts.push(u32::try_from(at).map_err(|_| damaged("its size"))?);
+            at += raw.size().ok_or_else(|| damaged(&format!("type {} (kind {})", starts.len(), raw.kind_number())))?;
+        }
+        if at != types.end {
+            return Err(damaged("its last type"));
+        }
+        Ok(Self { bytes, starts, strings })
+    }
+
+    /// The number of types.
+    pub fn len(&self) -> u32 {
+        self.starts.len() as u32
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// A type by number; 0 is `void`.
+    pub fn get(&self, id: u32) -> Result<Type<'_>, Error> {
+        if id == 0 {
+            return Ok(Type::void(self));
+        }
+        let start = self.starts.get(id as usize - 1).ok_or_else(|| damaged(&format!("type number {id}")))?;
+        Ok(Type::new(self, id, *start as usize))
+    }
+
+    /// The first type of that kind and name.
+    pub fn find(&self, is_kind: impl Fn(Kind) -> bool, name: &str) -> Option<Type<'_>> {
+        self.all().find(|ty| is_kind(ty.kind()) && ty.has_name(name))
+    }
+
+    /// A structure or union by name.
+    pub fn structure(&self, name: &str) -> Option<Type<'_>> {
+        self.find(|kind| matches!(kind, Kind::Struct | Kind::Union), name)
+    }
+
+    /// Every type.
+    pub fn all(&self) -> impl Iterator<Item = Type<'_>> {
+        self.starts.iter().zip(1..).map(|(start, id)| Type::new(self, id, *start as usize))
+    }
+
+    /// The string at an offset; nothing where there is none.
+    fn string(&self, offset: u32) -> &[u8] {
+        let start = self.strings.start + offset as usize;
+        let rest = self.bytes.get(start.min(self.strings.end)..self.strings.end).unwrap_or_default();
+        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(word.try_into().ok()?))
+}
+
+type Section = std::ops::Range<usize>;
+
+fn sections(bytes: &[u8]) -> Option<(Section, Section)> {
+    if bytes.get(..2)? != MAGIC.to_ne_bytes() {
+        return None;
+    }
+    let base = word(bytes, 4)? as usize;
+    let section = |at| {
+        let start = base.checked_add(word(bytes, at)? as usize)?;
+        let end = start.checked_add(word(bytes, at + 4)? as usize)?;
+        (end <= bytes.len()).then_some(start..end)
+    };
+    Some((section(8)?, section(16)?))
+}
+
+fn damaged(what: &str) -> Error {
+    Error::engine(format!("the kernel's BTF can't be read: {what} makes no sense"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Writes the bytes of a BTF file, for tests.
+    pub(crate) struct Writer {
+        types: Vec<u8>,
+        strings: Vec<u8>,
+        count: u32,
+    }
+
+    impl Writer {
+        pub(crate) fn new() -> Self {
+            Self { types: Vec::new(), strings: vec![0], count: 0 }
+        }
+
+        pub(crate) fn name(&mut self, name: &str) -> u32 {
+            if name.is_empty() {
+                return 0;
+            }
+            let offset = self.strings.len() as u32;
+            self.strings.extend(name.bytes().chain([0]));
+            offset
+        }
+
+        /// Adds a type: its kind, flag, name, size or type, number of parts, and the words behind it.
+        pub(crate) fn add(&mut self, kind: u32, flag: bool, name: &str, size: u32, parts: u32, words: &[u32]) -> u32 {
+            let name = self.name(name);
+            let info = parts | kind << 24 | u32::from(flag) << 31;
+            for word in [name, info, size].iter().chain(words) {
+                self.types.extend(word.to_ne_bytes());
+            }
+            self.count += 1;
+            self.count
+        }
+
+        pub(crate) fn int(&mut self, name: &str, size: u32, signed: bool) -> u32 {
+            self.add(1, false, name, size, 0, &[u32::from(signed) << 24 | size * 8])
+        }
+
+        pub(crate) fn pointer(&mut self, to: u32) -> u32 {
+            self.add(2, false, "", to, 0, &[])
+        }
+
+        /// Members: name, type, offset in bits, and the size in bits where it is a bit field.
+        pub(crate) fn structure(&mut self, name: &str, size: u32, members: &[(&str, u32, u32, u32)]) -> u32 {
+            let mut words = Vec::new();
+            for &(name, ty, bit, bits) in members {
+                words.extend([self.name(name), ty, bit | bits << 24]);
+            }
+            self.add(4, true, name, size, members.len() as u32, &words)
+        }
+
+        pub(crate) fn function(&mut self, name: &str, parameters: &[(&str, u32)]) -> u32 {
+            let mut words = Vec::new();
+            for &(name, ty) in parameters {
+                words.extend([self.name(name), ty]);
+            }
+            let proto = self.add(13, false, "", 0, parameters.len() as u32, &words);
+            self.add(12, false, name, proto, 0, &[])
+        }
+
+        pub(crate) fn bytes(&self) -> Vec<u8> {
+            let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
+            let mut bytes = MAGIC.to_ne_bytes().to_vec();
+            bytes.extend([1, 0]);
+            for word in [24, 0, types, types, strings] {
+                bytes.extend(u32::to_ne_bytes(word));
+            }
+            bytes.extend(&self.types);
+            bytes.extend(&self.strings);
+            bytes
+        }
+
+        pub(crate) fn btf(&self) -> Btf {
+            Btf::parse(self.bytes()).unwrap()
+        }
+    }
+
+    #[test]
+    fn types_are_found_by_name_and_kind() {
+        let mut writer = Writer::new();
+        let int = writer.int("thing", 4, true);
+        writer.structure("thing", 8, &[("a", int, 32, 0)]);
+        let btf = writer.btf();
+        assert_eq!(btf.len(), 2);
+        let thing = btf.structure("thing").unwrap();
+        assert_eq!((thing.id(), thing.size()), (2, 8));
+        assert!(btf.structure("thin").is_none() && btf.structure("things").is_none());
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic() {
+        let mut writer = Writer::new();
+        let int = writer.int("int", 4, true);
+        let inner = writer.structure("inner", 8, &[("a", int, 0, 0), ("b", 77, 32, 3)]);
+        let pointer = writer.pointer(inner);
+        writer.function("__traceiter_x", &[("__data", pointer), ("p", pointer)]);
+        let good = writer.bytes();
+        for at in 0..good.len() {
+            for bit in [1, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] ^= bit;
+                let Ok(btf) = Btf::parse(bad) else { continue };
+                for ty in btf.all() {
+                    let _ = (ty.name(), ty.spelling(), ty.size(), ty.members().count(), ty.parameters().count());
+                }
+            }
+            let _ = Btf::parse(good[..at].to_vec());
+        }
+    }
+}
