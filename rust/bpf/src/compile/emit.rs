@@ -9,8 +9,11 @@ use super::{Insn, MapRef, insn};
 const FIRST: u8 = 0;
 const SECOND: u8 = 5;
 
+/// Instructions, and the indexes of those that name maps.
+pub(super) type Code = (Vec<Insn>, Vec<(usize, MapRef)>);
+
 /// The code of a function, and the indexes of the instructions that name maps.
-pub(super) fn emit(function: &Function, allocation: &Allocation) -> Result<(Vec<Insn>, Vec<(usize, MapRef)>), String> {
+pub(super) fn emit(function: &Function, allocation: &Allocation) -> Result<Code, String> {
     let starts = vec![None; function.blocks.len()];
     let mut emitter = Emitter { allocation, code: Vec::new(), relocations: Vec::new(), jumps: Vec::new(), starts };
     for (index, &block) in function.order.iter().enumerate() {

@@ -1,6 +1,8 @@
 //! The road of a description, second half. In: one probe of a verified spec, its layout, its fields. Out: a [`Program`].
 //!
-//!     spec ──► build (typed IR) ──► verify ──► registers ──► bytecode ──► disassembly, for whoever wants to read it
+//! ```text
+//! spec ──► build (typed IR) ──► verify ──► registers ──► bytecode ──► disassembly, for whoever wants to read it
+//! ```
 //!
 //! Nothing here makes a system call or knows a file: what differs between kernels comes in as [`KernelOffsets`] and
 //! [`Fields`], and maps are names ([`MapRef`]) that the loader replaces by descriptors.

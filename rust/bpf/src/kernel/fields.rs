@@ -201,6 +201,7 @@ fn not_found(message: String) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::btf::tests::Writer;
     use super::*;

@@ -107,7 +107,7 @@ fn array(ty: &str, count: &str, offset: u32, size: u32, signed: bool) -> Result<
     }
     // The count may be a name of the kernel's source, so the element's size comes from its type where need be.
     let elem_size = match count.parse::<u32>() {
-        Ok(count) if count > 0 && size % count == 0 => size / count,
+        Ok(count) if count > 0 && size.is_multiple_of(count) => size / count,
         _ => width(ty).ok_or("has elements of an unknown size")?,
     };
     match u8::try_from(elem_size) {
@@ -143,6 +143,7 @@ fn width(ty: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

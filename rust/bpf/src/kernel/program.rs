@@ -82,6 +82,7 @@ pub fn unlimit_locked_memory() -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::cell::Cell;
     use std::rc::Rc;

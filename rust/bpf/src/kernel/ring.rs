@@ -129,6 +129,7 @@ impl Ring {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::sys::{Syscall, fake};
     use super::*;

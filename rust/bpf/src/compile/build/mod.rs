@@ -129,8 +129,7 @@ impl Build<'_> {
 
     fn open_ledger(&mut self) {
         let id = self.f.constant(i64::from(self.request.options.event_id));
-        let row = self.lookup(MapRef::Ledger, id);
-        self.f.push(Inst::Copy { dst: self.ledger, src: row });
+        self.ledger = self.lookup(MapRef::Ledger, id);
         self.f.leave_if(Cmp::Eq, self.ledger, 0, self.out);
         self.count(Ledger::Hits);
     }

@@ -162,7 +162,8 @@ impl Build<'_> {
     fn copy_words(&mut self, base: VReg, to: u32, from: u32, size: u32) {
         let mut at = 0;
         while at < size {
-            let fits = |word: &u32| at + word <= size && (from + at) % word == 0 && (to + at) % word == 0;
+            let fits =
+                |word: &u32| at + word <= size && (from + at).is_multiple_of(*word) && (to + at).is_multiple_of(*word);
             let word = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
             let value = self.f.load(self.context, from + at, word as u8);
             self.f.store(base, to + at, word as u8, value);

@@ -89,7 +89,7 @@ impl Build<'_> {
         while at < literal.len() {
             let rest = &literal[at..];
             let offset = bytes.offset + at as u32;
-            let size = [8, 4, 2, 1].into_iter().find(|size| *size <= rest.len() && offset % *size as u32 == 0);
+            let size = [8, 4, 2, 1].into_iter().find(|size| *size <= rest.len() && offset.is_multiple_of(*size as u32));
             let size = size.unwrap_or(1);
             let mut word = [0; 8];
             word[..size].copy_from_slice(&rest[..size]);

@@ -9,7 +9,8 @@
 //! 6. an access to a slot lies within it, at its natural alignment;
 //! 7. a call has at most four arguments;
 //! 8. a sign is extended from 1 to 63 bits, and an immediate shift count is below 64;
-//! 9. an immediate divisor isn't 0.
+//! 9. an immediate divisor isn't 0;
+//! 10. the context's register is assigned once.
 
 use super::{Base, BinOp, Cmp, Function, Inst, Operand, Terminator, Ty, VReg};
 
@@ -33,6 +34,7 @@ pub(in crate::compile) fn verify(function: &Function) -> Result<(), String> {
         }
         check_end(function, end).map_err(|fault| format!("{block}: {end}: {fault}"))?;
     }
+    check_context(function)?;
     check_assigned(function)
 }
 
@@ -61,6 +63,18 @@ fn check_inst(function: &Function, inst: &Inst) -> Result<(), String> {
         Inst::Call { args, .. } if args.len() > 4 => Err("more than four arguments".into()),
         _ => Ok(()),
     }
+}
+
+/// Rule 10: whoever writes over the context makes every field wrong, and no other rule sees it.
+fn check_context(function: &Function) -> Result<(), String> {
+    let insts = || function.order.iter().flat_map(|block| &function.data(*block).insts);
+    let contexts = insts().filter_map(|inst| if let Inst::Context { dst } = inst { Some(*dst) } else { None });
+    for context in contexts {
+        if insts().filter(|inst| inst.def() == Some(context)).count() > 1 {
+            return Err(format!("{context} is the context and is written over"));
+        }
+    }
+    Ok(())
 }
 
 fn check_address(function: &Function, base: Base, offset: i32, size: u8) -> Result<(), String> {
@@ -187,6 +201,10 @@ mod tests {
             f.jump(end);
             f.begin(end);
             f.copy(sometimes);
+        });
+        tell("v0 is the context and is written over", &|f, context| {
+            let other = f.copy(context);
+            f.push(Inst::Copy { dst: context, src: other });
         });
         tell("arithmetic on a pointer", &|f, context| {
             f.binary(BinOp::Mul, context, 2);

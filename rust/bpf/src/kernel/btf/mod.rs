@@ -127,6 +127,7 @@ fn damaged(what: &str) -> Error {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 pub(crate) mod tests {
     use super::*;
 
@@ -163,7 +164,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn int(&mut self, name: &str, size: u32, signed: bool) -> u32 {
-            self.add(1, false, name, size, 0, &[u32::from(signed) << 24 | size * 8])
+            self.add(1, false, name, size, 0, &[(u32::from(signed) << 24) | (size * 8)])
         }
 
         pub(crate) fn pointer(&mut self, to: u32) -> u32 {

@@ -239,6 +239,7 @@ fn size_of_type(ty: Type<'_>) -> Result<u32, Error> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::super::tests::Writer;
     use super::*;
