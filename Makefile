@@ -1,0 +1,81 @@
+# The named tasks. Each sets up by itself what it needs: `make demo` and `make test` work from a clean clone on a
+# Debian 12 machine that has Rust and Python 3.11 or newer.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DENY := .cache/cargo-deny/bin/cargo-deny
+DENY_VERSION := 0.20
+
+.PHONY: help demo test check bench docs fmt clean build check-rust check-python check-structure
+
+help:  ## Show the tasks.
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.ready: pyproject.toml
+	@.ci/need '$(PYTHON) -c "import ensurepip, venv"' python3-venv
+	.ci/need 'command -v cc' gcc libc6-dev
+	.ci/need 'command -v cargo || test -x $$HOME/.cargo/bin/cargo' cargo
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+build: $(VENV)/.ready  ## Build the extension (release) into .venv.
+	@$(BIN)/maturin develop --release --quiet
+
+demo: build  ## Trace this machine for some seconds under a compile; print hot stacks, write a flame graph.
+	@.ci/need 'command -v cc && command -v make' gcc libc6-dev make
+	$(BIN)/python examples/lock_tracer.py --seconds $${SECONDS_TO_TRACE:-5}
+
+test: build  ## Run every test, Rust's and Python's.
+	@cargo test --workspace --locked --quiet -- --show-output
+	$(BIN)/python -m pytest
+
+check: check-rust check-python check-structure  ## Formats, lints, types, licences, the structure's rules.
+
+check-rust: $(DENY)
+	@cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo check --package spile-bpf --no-default-features --locked --quiet
+	$(DENY) --workspace check --hide-inclusion-graph bans licenses sources
+
+check-python: build
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest spile._native
+	if [ -d tests/typing ]; then $(BIN)/mypy --strict tests/typing; $(BIN)/pyright; fi
+
+check-structure: build
+	@$(BIN)/python .ci/structure.py
+	$(BIN)/python .ci/schema.py --check
+
+# Built without optimisation and debug information: two minutes rather than six, and it runs for a second.
+$(DENY):
+	@echo "Building cargo-deny into .cache (once)"
+	CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=.cache/cargo-deny/target \
+		cargo install --quiet --debug --locked --root .cache/cargo-deny --version '^$(DENY_VERSION)' cargo-deny
+	rm -rf .cache/cargo-deny/target
+
+bench: build  ## Price every step of an event's road, beside a peer in the same run.
+	@$(BIN)/python benches/run.py $(BENCH_ARGS)
+
+docs: build  ## Build the Rust documentation, refresh the committed schema.
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+	$(BIN)/python .ci/schema.py
+	echo "Rust: target/doc/spile_core/index.html; everything else: docs/README.md"
+
+fmt: $(VENV)/.ready  ## Format Rust and Python.
+	@cargo fmt --all
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+clean:  ## Remove what was built, the virtual environment too.
+	@rm -rf $(VENV) target demo-output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find python -name '*.so' -delete
