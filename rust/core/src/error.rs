@@ -53,6 +53,12 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
+    /// More than one thing is wrong; all of it at once.
+    #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several {
+        /// At least two.
+        errors: Vec<Error>,
+    },
 }
 
 fn at(path: &str) -> String {
@@ -63,6 +69,11 @@ impl Error {
     /// An error in the spec.
     pub fn spec(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Spec { path: path.into(), message: message.into() }
+    }
+
+    /// One error of all: none for none, itself for one.
+    pub fn all(mut errors: Vec<Self>) -> Option<Self> {
+        if errors.len() > 1 { Some(Self::Several { errors }) } else { errors.pop() }
     }
 
     /// The kernel refused, without a log.

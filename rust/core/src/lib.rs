@@ -3,8 +3,19 @@
 //! Two roads meet here. A description comes in as [`spec`] and becomes a [`layout`]; records come in through a
 //! [`source`], are viewed as [`event::Event`]s, put in order by [`merge`], and end in a [`sink`].
 
+pub mod aggregate;
+pub mod batch;
+pub mod drain;
 pub mod error;
+pub mod event;
 pub mod layout;
+pub mod loss;
+pub mod merge;
+pub mod pump;
+pub mod queue;
+pub mod sink;
+pub mod source;
 pub mod spec;
+pub mod stack;
 
 pub use error::Error;

@@ -1,0 +1,99 @@
+//! Keys of tables: a tuple of words, whatever the widths of the columns that they came from.
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use crate::event::Value;
+use crate::spec::StackSpace;
+
+/// A part of a key, as a script sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// Any integer that isn't negative.
+    Unsigned(u64),
+    /// A negative one.
+    Negative(i64),
+    /// Bytes.
+    Text(Box<[u8]>),
+    /// A kernel stack's content.
+    KernelStack(u64),
+    /// A user stack's content.
+    UserStack(u64),
+}
+
+/// A part as the table keeps it: strings are interned, so a key stays small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Word {
+    kind: Kind,
+    bits: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Unsigned,
+    Negative,
+    Text,
+    KernelStack,
+    UserStack,
+}
+
+impl Word {
+    const fn new(kind: Kind, bits: u64) -> Self {
+        Self { kind, bits }
+    }
+}
+
+/// Strings by number.
+#[derive(Debug, Default)]
+pub(super) struct Strings {
+    numbers: HashMap<Box<[u8]>, u64, FxBuildHasher>,
+    texts: Vec<Box<[u8]>>,
+}
+
+impl Strings {
+    #[inline]
+    fn number(&mut self, text: &[u8]) -> u64 {
+        if let Some(&number) = self.numbers.get(text) {
+            return number;
+        }
+        let number = self.texts.len() as u64;
+        self.texts.push(text.into());
+        self.numbers.insert(text.into(), number);
+        number
+    }
+
+    /// A value as a word; none for null.
+    #[inline]
+    pub(super) fn word(&mut self, value: Value<'_>) -> Option<Word> {
+        Some(match value {
+            Value::Null => return None,
+            Value::Unsigned(bits) => Word::new(Kind::Unsigned, bits),
+            Value::Signed(value @ 0..) => Word::new(Kind::Unsigned, value.cast_unsigned()),
+            Value::Signed(value) => Word::new(Kind::Negative, value.cast_unsigned()),
+            Value::String { bytes, .. } => Word::new(Kind::Text, self.number(bytes)),
+            Value::Stack { hash, space: StackSpace::Kernel } => Word::new(Kind::KernelStack, hash),
+            Value::Stack { hash, space: StackSpace::User } => Word::new(Kind::UserStack, hash),
+        })
+    }
+
+    /// A part as a word; none for a string that never occurred.
+    pub(super) fn find(&self, part: &Part) -> Option<Word> {
+        Some(match part {
+            Part::Unsigned(value) => Word::new(Kind::Unsigned, *value),
+            Part::Negative(value) => Word::new(Kind::Negative, value.cast_unsigned()),
+            Part::Text(text) => Word::new(Kind::Text, *self.numbers.get(text)?),
+            Part::KernelStack(hash) => Word::new(Kind::KernelStack, *hash),
+            Part::UserStack(hash) => Word::new(Kind::UserStack, *hash),
+        })
+    }
+
+    pub(super) fn part(&self, word: Word) -> Part {
+        match word.kind {
+            Kind::Unsigned => Part::Unsigned(word.bits),
+            Kind::Negative => Part::Negative(word.bits.cast_signed()),
+            Kind::Text => Part::Text(self.texts.get(word.bits as usize).cloned().unwrap_or_default()),
+            Kind::KernelStack => Part::KernelStack(word.bits),
+            Kind::UserStack => Part::UserStack(word.bits),
+        }
+    }
+}

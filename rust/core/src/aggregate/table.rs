@@ -1,0 +1,199 @@
+//! One table: counts by key.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::key::{Part, Strings, Word};
+use crate::event::Event;
+
+/// A key and its count.
+pub type Row = (Vec<Part>, u64);
+
+/// Counts by key, shared between the thread that drains and the script.
+#[derive(Debug)]
+pub struct Table {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    counts: Counts,
+    strings: Strings,
+    total: u64,
+    faulted: u64,
+    scratch: Vec<Word>,
+}
+
+/// By the number of parts in a key: none and one are the usual ones, and quick.
+#[derive(Debug)]
+enum Counts {
+    Cell(u64),
+    One(HashMap<Word, u64, FxBuildHasher>),
+    Many(HashMap<Box<[Word]>, u64, FxBuildHasher>),
+}
+
+impl Counts {
+    fn new(parts: usize) -> Self {
+        match parts {
+            0 => Self::Cell(0),
+            1 => Self::One(HashMap::default()),
+            _ => Self::Many(HashMap::default()),
+        }
+    }
+
+    fn is_keyed(&self) -> usize {
+        match self {
+            Self::Cell(_) => 0,
+            Self::One(_) => 1,
+            Self::Many(_) => 2,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Cell(count) => usize::from(*count > 0),
+            Self::One(map) => map.len(),
+            Self::Many(map) => map.len(),
+        }
+    }
+}
+
+/// A table that is locked for a number of updates.
+#[derive(Debug)]
+pub struct TableGuard<'a>(MutexGuard<'a, State>);
+
+impl TableGuard<'_> {
+    /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
+    #[inline]
+    pub fn count(&mut self, event: &Event<'_>, columns: &[u32]) {
+        let state = &mut *self.0;
+        let is_counted = match &mut state.counts {
+            Counts::Cell(count) => {
+                *count += 1;
+                true
+            }
+            Counts::One(map) => {
+                let column = columns.first().map_or(usize::MAX, |&column| column as usize);
+                match state.strings.word(event.value(column)) {
+                    Some(word) => {
+                        *map.entry(word).or_insert(0) += 1;
+                        true
+                    }
+                    None => false,
+                }
+            }
+            Counts::Many(map) => {
+                state.scratch.clear();
+                let words = columns.iter().map_while(|&column| state.strings.word(event.value(column as usize)));
+                state.scratch.extend(words);
+                let is_whole = state.scratch.len() == columns.len();
+                if is_whole {
+                    match map.get_mut(state.scratch.as_slice()) {
+                        Some(count) => *count += 1,
+                        None => drop(map.insert(state.scratch.as_slice().into(), 1)),
+                    }
+                }
+                is_whole
+            }
+        };
+        state.total += u64::from(is_counted);
+        state.faulted += u64::from(!is_counted);
+    }
+}
+
+impl Table {
+    /// An empty table for keys of so many parts.
+    pub fn new(parts: usize) -> Self {
+        let state = State {
+            counts: Counts::new(parts),
+            strings: Strings::default(),
+            total: 0,
+            faulted: 0,
+            scratch: Vec::with_capacity(parts),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Locks it for updates.
+    pub fn lock(&self) -> TableGuard<'_> {
+        TableGuard(self.state())
+    }
+
+    /// Events counted since the start, those taken included.
+    pub fn total(&self) -> u64 {
+        self.state().total
+    }
+
+    /// Events that were not counted, because a part of their key was null.
+    pub fn faulted(&self) -> u64 {
+        self.state().faulted
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.state().counts.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The count of a key; none if it has none.
+    pub fn get(&self, key: &[Part]) -> Option<u64> {
+        let state = self.state();
+        let words: Option<Vec<Word>> = key.iter().map(|part| state.strings.find(part)).collect();
+        match (&state.counts, words?.as_slice()) {
+            (Counts::Cell(count), []) => (*count > 0).then_some(*count),
+            (Counts::One(map), [word]) => map.get(word).copied(),
+            (Counts::Many(map), words) => map.get(words).copied(),
+            _ => None,
+        }
+    }
+
+    /// Everything, in no order.
+    pub fn snapshot(&self) -> Vec<Row> {
+        let state = self.state();
+        rows(&state.counts, &state.strings)
+    }
+
+    /// Everything, and begins anew.
+    pub fn take(&self) -> Vec<Row> {
+        let mut state = self.state();
+        let fresh = Counts::new(state.counts.is_keyed());
+        let counts = std::mem::replace(&mut state.counts, fresh);
+        let strings = std::mem::take(&mut state.strings);
+        drop(state);
+        rows(&counts, &strings)
+    }
+
+    /// The largest counts, largest first; equal ones by key.
+    pub fn top(&self, most: usize) -> Vec<Row> {
+        let mut rows = self.snapshot();
+        let by_count = |a: &Row, b: &Row| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+        if most < rows.len() {
+            rows.select_nth_unstable_by(most, by_count);
+            rows.truncate(most);
+        }
+        rows.sort_unstable_by(by_count);
+        rows
+    }
+
+    /// No update leaves the state half changed in a way that matters to a reader after a panic.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rows(counts: &Counts, strings: &Strings) -> Vec<Row> {
+    match counts {
+        Counts::Cell(0) => Vec::new(),
+        Counts::Cell(count) => vec![(Vec::new(), *count)],
+        Counts::One(map) => map.iter().map(|(word, count)| (vec![strings.part(*word)], *count)).collect(),
+        Counts::Many(map) => {
+            map.iter().map(|(words, count)| (words.iter().map(|word| strings.part(*word)).collect(), *count)).collect()
+        }
+    }
+}

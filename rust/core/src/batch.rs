@@ -1,0 +1,106 @@
+//! Events that travel together. In: events in the order of time. Out: one buffer, shared by all who view it.
+
+use std::sync::Arc;
+
+use crate::event::{Event, Layouts};
+use crate::source::Entry;
+use crate::stack::StackTable;
+
+/// Events in the order of time, and what is needed to read them.
+#[derive(Debug)]
+pub struct Batch {
+    layouts: Arc<Layouts>,
+    stacks: Arc<StackTable>,
+    bytes: Box<[u8]>,
+    entries: Box<[Entry]>,
+}
+
+impl Batch {
+    /// The number of events.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of the buffer.
+    pub fn nbytes(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.entries)
+    }
+
+    /// An event; none behind the end.
+    #[inline]
+    pub fn event(&self, index: usize) -> Option<Event<'_>> {
+        let entry = self.entries.get(index)?;
+        let bytes = self.bytes.get(entry.start as usize..entry.start as usize + entry.length as usize)?;
+        let id = u16::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
+        Some(Event { layout: self.layouts.get(id)?, cpu: entry.cpu, bytes })
+    }
+
+    /// All events.
+    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
+        (0..self.len()).filter_map(|index| self.event(index))
+    }
+
+    /// The layouts of its events.
+    pub fn layouts(&self) -> &Arc<Layouts> {
+        &self.layouts
+    }
+
+    /// The stacks that its events name.
+    pub fn stacks(&self) -> &Arc<StackTable> {
+        &self.stacks
+    }
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    layouts: Arc<Layouts>,
+    stacks: Arc<StackTable>,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// A batch of this size is not kept back for more events.
+const FULL: usize = 256 << 10;
+
+impl BatchBuilder {
+    /// An empty one.
+    pub fn new(layouts: Arc<Layouts>, stacks: Arc<StackTable>) -> Self {
+        Self { layouts, stacks, bytes: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Appends an event.
+    #[inline]
+    pub fn push(&mut self, event: &Event<'_>) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(event.bytes);
+        self.entries.push(Entry { start, length: event.bytes.len() as u32, cpu: event.cpu });
+    }
+
+    /// Whether it is time to send it.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL
+    }
+
+    /// The batch so far, if it has events; what is left is empty and keeps its memory.
+    pub fn finish(&mut self) -> Option<Batch> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let batch = Batch {
+            layouts: Arc::clone(&self.layouts),
+            stacks: Arc::clone(&self.stacks),
+            bytes: self.bytes.as_slice().into(),
+            entries: self.entries.as_slice().into(),
+        };
+        self.bytes.clear();
+        self.entries.clear();
+        Some(batch)
+    }
+}

@@ -1,0 +1,175 @@
+//! The thread that drains, always, whether or not the script is busy. In: a [`Pump`]. Out: full tables and queues.
+//!
+//! Probes wake nobody (that is what makes tracing slow), so the thread polls: at once again while much comes, each few
+//! milliseconds otherwise.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::pump::{Outlets, Pump};
+
+/// The usual pause between two turns.
+const PAUSE: Duration = Duration::from_millis(5);
+/// The pause after many turns that found nothing.
+const IDLE_PAUSE: Duration = Duration::from_millis(10);
+/// The pause after a turn that found so much.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+const BUSY_BYTES: usize = 1 << 20;
+/// So much that there is more by the time that it has been read.
+const FLOOD_BYTES: usize = 8 << 20;
+/// How often an ending is tried before what is still being written is given up.
+const LAST_TURNS: u32 = 1000;
+
+/// A draining thread.
+#[derive(Debug)]
+pub struct Drain {
+    shared: Arc<Shared>,
+    outlets: Arc<Outlets>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_ending: bool,
+    has_ended: bool,
+    /// Somebody waits for the watermark.
+    is_awaited: bool,
+    watermark: u64,
+    error: Option<Error>,
+    late: Vec<u64>,
+}
+
+impl Drain {
+    /// Starts the thread. The error is the system's, when it has no thread left.
+    pub fn spawn(pump: Pump) -> Result<Self, Error> {
+        let shared = Arc::<Shared>::default();
+        let outlets = Arc::clone(pump.outlets());
+        let of_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("spile-drain".into())
+            .spawn(move || run(pump, &of_thread))
+            .map_err(|error| Error::engine(format!("starting the thread that drains: {error}")))?;
+        Ok(Self { shared, outlets, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Waits until every event from before `time` (`CLOCK_MONOTONIC`, nanoseconds) is in the tables and the queue.
+    pub fn wait_for(&self, time: u64) {
+        let mut state = self.shared.lock();
+        while state.watermark < time && !state.has_ended {
+            state.is_awaited = true;
+            self.shared.changed.notify_all();
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Reads what is left, delivers it, closes the queue and ends the thread. A second call does nothing.
+    pub fn finish(&self) {
+        self.shared.lock().is_ending = true;
+        self.shared.changed.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            let mut state = self.shared.lock();
+            state.has_ended = true;
+            state.error = Some(Error::engine("the thread that drains panicked; this is a bug of spile's"));
+            self.outlets.queue.close();
+        }
+    }
+
+    /// What went wrong on the way, once.
+    pub fn take_error(&self) -> Option<Error> {
+        self.shared.lock().error.take()
+    }
+
+    /// Whether nothing more will be read.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().has_ended
+    }
+
+    /// Events delivered after later ones, by event id.
+    pub fn late(&self) -> Vec<u64> {
+        self.shared.lock().late.clone()
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Shared {
+    /// Every change is a single assignment, so a panic elsewhere does no harm.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what a turn achieved, then pauses. False when it is time to end.
+    fn report(&self, pump: &Pump, pause: Duration) -> bool {
+        let mut state = self.lock();
+        state.watermark = pump.watermark();
+        pump.late().clone_into(&mut state.late);
+        if std::mem::take(&mut state.is_awaited) {
+            self.changed.notify_all();
+        }
+        if !pause.is_zero() && !state.is_ending && !state.is_awaited {
+            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !state.is_ending
+    }
+}
+
+fn run(mut pump: Pump, shared: &Shared) {
+    let outcome = live(&mut pump, shared).and_then(|()| last(&mut pump));
+    // After an error, what was read before it is still delivered.
+    if outcome.is_err() {
+        let _ = pump.turn(true);
+    }
+    pump.outlets().queue.close();
+    let mut state = shared.lock();
+    pump.late().clone_into(&mut state.late);
+    state.error = outcome.err();
+    state.has_ended = true;
+    drop(state);
+    shared.changed.notify_all();
+}
+
+fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
+    let mut idle_turns = 0_u32;
+    loop {
+        let turn = pump.turn(false)?;
+        idle_turns = if turn.bytes == 0 { idle_turns.saturating_add(1) } else { 0 };
+        let pause = match turn.bytes {
+            FLOOD_BYTES.. => Duration::ZERO,
+            BUSY_BYTES.. => BUSY_PAUSE,
+            0 if idle_turns > 20 => IDLE_PAUSE,
+            _ => PAUSE,
+        };
+        if turn.ended || !shared.report(pump, pause) {
+            return Ok(());
+        }
+    }
+}
+
+/// The probes are shut: reads until nothing is left, then lets go of everything.
+fn last(pump: &mut Pump) -> Result<(), Error> {
+    for _ in 0..LAST_TURNS {
+        let turn = pump.turn(false)?;
+        if turn.ended || (turn.drained && turn.bytes == 0) {
+            break;
+        }
+        if turn.bytes == 0 {
+            std::thread::sleep(BUSY_PAUSE);
+        }
+    }
+    pump.turn(true).map(drop)
+}

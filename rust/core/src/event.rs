@@ -1,0 +1,268 @@
+//! A record, viewed in place. In: the bytes of an aligned record and the session's layouts. Out: typed values.
+//!
+//! [`Record::parse`] looks at everything that could lead outside of the record, once; after it no access can fail, and
+//! nothing is copied or allocated.
+
+use crate::error::Error;
+use crate::layout::{
+    ALIGNED_HEADER, ALIGNED_ID, ALIGNED_NULLS, ALIGNED_TIME, Encoding, EventLayout, FieldType, STACK_COUNT,
+    STACK_DEFINITION, STACK_HEADER, STACK_PID,
+};
+use crate::spec::StackSpace;
+
+/// The layouts of a session's events, by id.
+#[derive(Debug, Default)]
+pub struct Layouts {
+    by_id: Vec<Option<EventLayout>>,
+}
+
+impl Layouts {
+    /// Refuses two layouts with one id.
+    pub fn new(layouts: Vec<EventLayout>) -> Result<Self, Error> {
+        let mut by_id: Vec<Option<EventLayout>> = Vec::new();
+        for layout in layouts {
+            let id = usize::from(layout.schema.id);
+            if by_id.len() <= id {
+                by_id.resize(id + 1, None);
+            }
+            if by_id[id].is_some() {
+                return Err(Error::engine(format!("two events have the id {id}; this is a bug of spile's")));
+            }
+            by_id[id] = Some(layout);
+        }
+        Ok(Self { by_id })
+    }
+
+    /// The layout of an event.
+    #[inline]
+    pub fn get(&self, id: u16) -> Option<&EventLayout> {
+        self.by_id.get(usize::from(id))?.as_ref()
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &EventLayout> {
+        self.by_id.iter().flatten()
+    }
+
+    /// One more than the largest id.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// It could not be read.
+    Null,
+    /// An integer without a sign.
+    Unsigned(u64),
+    /// Two's complement.
+    Signed(i64),
+    /// Bytes, as the kernel had them.
+    String {
+        /// Without the NUL.
+        bytes: &'a [u8],
+        /// Whether there was more.
+        cut: bool,
+    },
+    /// A stack, by its content.
+    Stack {
+        /// Its identity, a key of [`crate::stack::StackTable`].
+        hash: u64,
+        /// Whose.
+        space: StackSpace,
+    },
+}
+
+/// One event.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// Where everything is.
+    pub layout: &'a EventLayout,
+    /// The CPU that it happened on.
+    pub cpu: u16,
+    /// The record.
+    pub bytes: &'a [u8],
+}
+
+/// A stack's definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition<'a> {
+    /// The content's hash.
+    pub hash: u64,
+    /// The process, or 0 for a kernel stack.
+    pub pid: u32,
+    frames: &'a [[u8; 8]],
+}
+
+impl<'a> Definition<'a> {
+    /// The addresses, innermost first.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = u64> + Clone + use<'a> {
+        self.frames.iter().map(|frame| u64::from_le_bytes(*frame))
+    }
+}
+
+/// What a record can be.
+#[derive(Debug, Clone, Copy)]
+pub enum Record<'a> {
+    /// An event.
+    Event(Event<'a>),
+    /// What a hash in later events stands for.
+    Stack(Definition<'a>),
+}
+
+impl<'a> Record<'a> {
+    /// Looks a record over. An error's offset counts from the record's start.
+    #[inline]
+    pub fn parse(layouts: &'a Layouts, cpu: u16, bytes: &'a [u8]) -> Result<Self, Error> {
+        let Some(id) = read::<2>(bytes, ALIGNED_ID).map(u16::from_le_bytes) else {
+            return Err(wrong(0, format!("a record of {} bytes, too short for a header", bytes.len())));
+        };
+        if id == STACK_DEFINITION {
+            return definition(bytes).map(Self::Stack);
+        }
+        let Some(layout) = layouts.get(id) else {
+            return Err(wrong(ALIGNED_ID, format!("an event with the unknown id {id}")));
+        };
+        check(layout, bytes)?;
+        Ok(Self::Event(Event { layout, cpu, bytes }))
+    }
+}
+
+fn wrong(offset: u32, message: String) -> Error {
+    Error::Stream { offset: u64::from(offset), message }
+}
+
+#[inline]
+fn read<const N: usize>(bytes: &[u8], offset: u32) -> Option<[u8; N]> {
+    bytes.get(offset as usize..)?.first_chunk().copied()
+}
+
+fn definition(bytes: &[u8]) -> Result<Definition<'_>, Error> {
+    let short = || wrong(0, format!("a stack's definition of {} bytes, shorter than it says", bytes.len()));
+    let hash = read(bytes, 0).map(u64::from_le_bytes).ok_or_else(short)?;
+    let count = read(bytes, STACK_COUNT).map(u16::from_le_bytes).ok_or_else(short)?;
+    let pid = read(bytes, STACK_PID).map(u32::from_le_bytes).ok_or_else(short)?;
+    let rest = bytes.get(STACK_HEADER as usize..).ok_or_else(short)?;
+    let frames = rest.as_chunks::<8>().0.get(..usize::from(count)).ok_or_else(short)?;
+    Ok(Definition { hash, pid, frames })
+}
+
+#[inline]
+fn check(layout: &EventLayout, bytes: &[u8]) -> Result<(), Error> {
+    let name = |index: usize| layout.schema.fields[index].name.as_str();
+    if layout.encoding != Encoding::Aligned {
+        return Err(Error::engine("a packed layout for an aligned record; this is a bug of spile's"));
+    }
+    if bytes.len() < layout.fixed_size as usize {
+        let (id, least) = (layout.schema.id, layout.fixed_size);
+        return Err(wrong(0, format!("a record of {} bytes for event {id}, which has at least {least}", bytes.len())));
+    }
+    if layout.is_fixed() {
+        return Ok(());
+    }
+    for (index, field) in layout.schema.fields.iter().enumerate() {
+        if !matches!(field.ty, FieldType::String { .. } | FieldType::Bytes { .. }) {
+            continue;
+        }
+        let at = layout.slots[index].offset.unwrap_or(u32::MAX);
+        let Some(slot) = read(bytes, at).map(u32::from_le_bytes) else {
+            return Err(wrong(0, format!("no room for the field {}", name(index))));
+        };
+        let (start, length) = tail(slot);
+        if slot != 0 && (start < layout.fixed_size as usize || bytes.len() < start + length) {
+            let message =
+                format!("the field {} is at {start}, {length} bytes long, outside of its record", name(index));
+            return Err(wrong(at, message));
+        }
+    }
+    Ok(())
+}
+
+/// Where a variable-length field's bytes are.
+#[inline]
+fn tail(slot: u32) -> (usize, usize) {
+    ((slot & 0xffff) as usize, (slot >> 16 & 0x7fff) as usize)
+}
+
+impl<'a> Event<'a> {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    #[inline]
+    pub fn time(&self) -> u64 {
+        self.word(ALIGNED_TIME)
+    }
+
+    /// Which event it is.
+    #[inline]
+    pub fn id(&self) -> u16 {
+        self.layout.schema.id
+    }
+
+    /// A field's value; null where there is no such field.
+    #[inline]
+    pub fn value(&self, index: usize) -> Value<'a> {
+        let (Some(field), Some(slot)) = (self.layout.schema.fields.get(index), self.layout.slots.get(index)) else {
+            return Value::Null;
+        };
+        let Some(offset) = slot.offset else { return Value::Null };
+        if index < 16 && self.nulls() >> index & 1 == 1 {
+            return Value::Null;
+        }
+        match field.ty {
+            FieldType::Int { size, signed: false } => Value::Unsigned(self.unsigned(offset, size)),
+            FieldType::Int { size, signed: true } => {
+                let unused = 64 - 8 * u32::from(size);
+                Value::Signed((self.unsigned(offset, size) << unused).cast_signed() >> unused)
+            }
+            FieldType::FixedString { size } => {
+                let start = offset as usize;
+                let bytes = self.bytes.get(start..start + usize::from(size)).unwrap_or_default();
+                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+                Value::String { bytes: &bytes[..end], cut: false }
+            }
+            FieldType::String { .. } | FieldType::Bytes { .. } => {
+                let slot = self.unsigned(offset, 4) as u32;
+                let (start, length) = tail(slot);
+                let mut bytes = self.bytes.get(start..start + length).unwrap_or_default();
+                if matches!(field.ty, FieldType::String { .. }) {
+                    bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+                }
+                Value::String { bytes, cut: slot >> 31 == 1 }
+            }
+            FieldType::Stack { space } => match self.word(offset) {
+                0 => Value::Null,
+                hash => Value::Stack { hash, space },
+            },
+        }
+    }
+
+    #[inline]
+    fn nulls(&self) -> u16 {
+        read(self.bytes, ALIGNED_NULLS).map_or(0, u16::from_le_bytes)
+    }
+
+    #[inline]
+    fn word(&self, offset: u32) -> u64 {
+        read(self.bytes, offset).map_or(0, u64::from_le_bytes)
+    }
+
+    #[inline]
+    fn unsigned(&self, offset: u32, size: u8) -> u64 {
+        let value = match size {
+            1 => read(self.bytes, offset).map(u8::from_le_bytes).map(u64::from),
+            2 => read(self.bytes, offset).map(u16::from_le_bytes).map(u64::from),
+            4 => read(self.bytes, offset).map(u32::from_le_bytes).map(u64::from),
+            _ => read(self.bytes, offset).map(u64::from_le_bytes),
+        };
+        value.unwrap_or(0)
+    }
+}
+
+// A record's header is part of every fixed part.
+const _: () = assert!(ALIGNED_HEADER >= ALIGNED_NULLS + 2 && STACK_HEADER == STACK_PID + 4);

@@ -1,0 +1,73 @@
+//! The ledger: what became of every hit. In: the kernel's rows, and the user side's numbers. Out: rows that balance.
+
+use crate::event::Layouts;
+
+/// The account of one target of one probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Index of the probe in the spec.
+    pub probe: u32,
+    /// Index of the target in the probe.
+    pub target: u32,
+    /// The probe fired, for a task that the session's target filter lets through; with what the kernel missed.
+    pub hits: u64,
+    /// `where=` was false.
+    pub filtered: u64,
+    /// Events that reached the user side and were not dropped there.
+    pub delivered: u64,
+    /// There was no room in the ring.
+    pub ring_full: u64,
+    /// Too many probes interrupted each other.
+    pub re_entered: u64,
+    /// The kernel did not run the probe, which was running on that CPU already.
+    pub missed: u64,
+    /// A read that `where=` needs faulted.
+    pub faulted: u64,
+    /// A slow consumer left no room in the queue.
+    pub dropped: u64,
+    /// Remark: a stack could not be walked; its event has a null in its place.
+    pub stack_failed: u64,
+    /// Remark: a stack's definition found no room; the next hit sends it again.
+    pub stack_definition_lost: u64,
+    /// Remark: events delivered after later ones.
+    pub late: u64,
+}
+
+impl Row {
+    /// Hits without a fate: 0 in a ledger that balances.
+    pub fn balance(&self) -> i128 {
+        let fates =
+            [self.filtered, self.delivered, self.ring_full, self.re_entered, self.missed, self.faulted, self.dropped];
+        i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()
+    }
+}
+
+/// Enters what the user side knows into the kernel's rows.
+pub fn account(rows: &mut [Row], layouts: &Layouts, dropped: &[u64], late: &[u64]) {
+    for layout in layouts.iter() {
+        let (schema, id) = (&layout.schema, usize::from(layout.schema.id));
+        let row = rows.iter_mut().find(|row| (row.probe, row.target) == (schema.probe, schema.target));
+        let Some(row) = row else { continue };
+        row.dropped = dropped.get(id).copied().unwrap_or(0);
+        row.late = late.get(id).copied().unwrap_or(0);
+        // The kernel's row may be older than the queue's number while the session runs.
+        row.delivered = row.delivered.saturating_sub(row.dropped);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+    use crate::layout::{Encoding, EventLayout, EventSchema};
+
+    #[test]
+    fn a_dropped_event_is_no_delivered_one() {
+        let schema = EventSchema { id: 1, probe: 0, target: 0, fields: Vec::new(), keys: Vec::new() };
+        let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
+        let layouts = Layouts::new(vec![layout]).unwrap();
+        let mut rows = [Row { hits: 10, filtered: 3, delivered: 7, ..Row::default() }];
+        account(&mut rows, &layouts, &[0, 2], &[0, 1]);
+        assert_eq!((rows[0].delivered, rows[0].dropped, rows[0].late, rows[0].balance()), (5, 2, 1, 0));
+    }
+}

@@ -1,0 +1,121 @@
+//! Batches that wait for the script. In: batches, from the thread that drains. Out: batches, to the thread that asks.
+//!
+//! Bounded by bytes: what a slow consumer leaves no room for is dropped and counted by event. Pushing never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::batch::Batch;
+
+/// The queue between the drain and the script.
+#[derive(Debug)]
+pub struct Queue {
+    state: Mutex<State>,
+    ready: Condvar,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+    is_closed: bool,
+    wakes: u64,
+    dropped: Vec<u64>,
+}
+
+/// What asking for a batch gave.
+#[derive(Debug)]
+pub enum Popped {
+    /// The oldest.
+    Batch(Batch),
+    /// The time is over, or someone called [`Queue::wake`].
+    Nothing,
+    /// Nothing will ever come any more.
+    Ended,
+}
+
+impl Queue {
+    /// A queue for so many bytes of batches.
+    pub fn new(limit: usize) -> Self {
+        Self { state: Mutex::default(), ready: Condvar::new(), limit }
+    }
+
+    /// Appends a batch; one for which there is no room is dropped, and its events are counted. A batch always fits
+    /// into an empty queue.
+    pub fn push(&self, batch: Batch) {
+        let mut state = self.lock();
+        if state.is_closed || (state.bytes + batch.nbytes() > self.limit && !state.batches.is_empty()) {
+            for event in batch.events() {
+                let id = usize::from(event.id());
+                if state.dropped.len() <= id {
+                    state.dropped.resize(id + 1, 0);
+                }
+                state.dropped[id] += 1;
+            }
+            return;
+        }
+        state.bytes += batch.nbytes();
+        state.batches.push_back(batch);
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// Takes the oldest batch, and waits for one as long as `timeout`, or for ever.
+    pub fn pop(&self, timeout: Option<Duration>) -> Popped {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.lock();
+        let wakes = state.wakes;
+        loop {
+            if let Some(batch) = state.batches.pop_front() {
+                state.bytes -= batch.nbytes();
+                return Popped::Batch(batch);
+            }
+            if state.is_closed {
+                return Popped::Ended;
+            }
+            if state.wakes != wakes {
+                return Popped::Nothing;
+            }
+            state = match deadline {
+                None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Popped::Nothing;
+                    }
+                    self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Lets everyone who waits return.
+    pub fn wake(&self) {
+        self.lock().wakes += 1;
+        self.ready.notify_all();
+    }
+
+    /// Says that nothing will come any more. What is queued stays.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.ready.notify_all();
+    }
+
+    /// Whether nothing is queued and nothing will come.
+    pub fn is_ended(&self) -> bool {
+        let state = self.lock();
+        state.is_closed && state.batches.is_empty()
+    }
+
+    /// Events dropped, by event id; shorter than the ids there are where the last ones have none.
+    pub fn dropped(&self) -> Vec<u64> {
+        self.lock().dropped.clone()
+    }
+
+    /// No operation leaves the state half changed, so a panic elsewhere does no harm to it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

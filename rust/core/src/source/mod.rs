@@ -1,0 +1,77 @@
+//! Where records come from. In: a ring, a pipe, a recording. Out: aligned records in a [`Run`].
+//!
+//! A source only moves bytes: what a record means is looked at once, by [`crate::merge`].
+
+use crate::error::Error;
+
+/// Something that records can be read from.
+pub trait Source: Send {
+    /// Appends what is there now, and what arrives meanwhile only as far as it is no trouble: a call must end.
+    fn read(&mut self, run: &mut Run) -> Result<Progress, Error>;
+}
+
+/// How far a source has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether everything that had been written when the call began has been read.
+    pub drained: bool,
+    /// Whether nothing will ever come any more.
+    pub ended: bool,
+    /// Every event with an earlier time has been read.
+    pub watermark: u64,
+}
+
+/// A record's place in a [`Run`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// From the run's start.
+    pub start: u32,
+    /// In bytes.
+    pub length: u32,
+    /// Where it happened.
+    pub cpu: u16,
+}
+
+/// Records that were read together.
+#[derive(Debug, Default)]
+pub struct Run {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Run {
+    /// Appends a record.
+    #[inline]
+    pub fn push(&mut self, cpu: u16, record: &[u8]) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(record);
+        self.entries.push(Entry { start, length: record.len() as u32, cpu });
+    }
+
+    /// Whether a source should let the reader work on what there is before it goes on: places have 32 bits.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= Self::ENOUGH
+    }
+
+    /// Bytes after which a source pauses.
+    pub const ENOUGH: usize = 16 << 20;
+
+    /// The records, in the order read.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// A record's bytes.
+    #[inline]
+    pub fn record(&self, entry: Entry) -> &[u8] {
+        let start = entry.start as usize;
+        self.bytes.get(start..start + entry.length as usize).unwrap_or_default()
+    }
+
+    /// Forgets the records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+}
