@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::integer;
+
 /// A value that a probe can compute.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -27,6 +29,7 @@ pub enum Expr {
     /// A literal.
     Int {
         /// Within -2^63 … 2^64 - 1.
+        #[serde(deserialize_with = "integer::one")]
         value: i128,
     },
     /// Two operands. 64 bits, wrapping; `//` and `%` floor, and by zero give 0.
@@ -180,6 +183,7 @@ pub enum Condition {
         /// The integer.
         value: Expr,
         /// The literals.
+        #[serde(deserialize_with = "integer::many")]
         choices: Vec<i128>,
     },
     /// All of them.

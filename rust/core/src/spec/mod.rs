@@ -3,6 +3,7 @@
 //! In: versioned JSON. Out: typed [`SessionSpec`] values that [`verify`] has looked at. Nothing here touches a kernel.
 
 mod expr;
+mod integer;
 mod verify;
 
 use schemars::JsonSchema;
@@ -146,8 +147,7 @@ pub enum AggregateFunction {
 impl SessionSpec {
     /// Reads and verifies the JSON form.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let spec: Self = serde_json::from_str(text)
-            .map_err(|error| Error::spec("", format!("the spec is not of version {SPEC_VERSION}'s form: {error}")))?;
+        let spec: Self = serde_json::from_str(text).map_err(|error| refuse_form(text, &error))?;
         verify(&spec)?;
         Ok(spec)
     }
@@ -156,6 +156,23 @@ impl SessionSpec {
     pub fn json_schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
+}
+
+/// Says why the JSON can't be read: of another version, too deep, or malformed.
+fn refuse_form(text: &str, error: &serde_json::Error) -> Error {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    if let Ok(Versioned { version }) = serde_json::from_str(text)
+        && version != SPEC_VERSION
+    {
+        return verify::refuse_version(version);
+    }
+    if error.to_string().contains("recursion limit") {
+        return Error::spec("", verify::TOO_DEEP);
+    }
+    Error::spec("", format!("the spec is not of version {SPEC_VERSION}'s form: {error}"))
 }
 
 impl Target {
