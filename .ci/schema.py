@@ -1,4 +1,4 @@
-"""Writes docs/spec.schema.json from the built extension; with --check only says whether the committed one is the same."""
+"""Writes docs/spec.schema.json from the built extension; or (--check) compares the two."""
 
 from __future__ import annotations
 

@@ -1,0 +1,87 @@
+"""The options that several commands share, and the session that they describe.
+
+In: parsed options. Out: a `Session` and how long it should run.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+import spile
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Duration(click.ParamType):
+    """Seconds, or a number with a unit: 10, 0.5, 500ms, 10s, 2m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text to seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|)", value)
+        if not match or float(match[1]) == 0:
+            self.fail(f"{value!r} is no length of time; write 10, 500ms, 10s, 2m or 1h", param, ctx)
+        return float(match[1]) * _UNITS[match[2]]
+
+
+def duration(function: Function) -> Function:
+    """`--duration`."""
+    return click.option("-d", "--duration", type=Duration(), help="End after this time: 10, 500ms, 2m.")(function)
+
+
+def as_json(function: Function) -> Function:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, one object on each line.")(function)
+
+
+def where(function: Function) -> Function:
+    """`--where`."""
+    return click.option("-w", "--where", metavar="CONDITION", help="Only hits for which this holds.")(function)
+
+
+def target(function: Function) -> Function:
+    """`-c` and `-p`."""
+    function = click.option(
+        "-p", "--pid", type=click.IntRange(min=1), help="Only this process, and the children it makes from now on."
+    )(function)
+    return click.option(
+        "-c", "--command", metavar="COMMAND", help="Start this command, trace it and its children, end when it ends."
+    )(function)
+
+
+def words(command: str | None) -> list[str] | None:
+    """A command's words, as a shell would split them."""
+    if command is None:
+        return None
+    try:
+        split = shlex.split(command)
+    except ValueError as error:
+        raise click.BadParameter(f"{error} in {command!r}", param_hint="-c") from None
+    if not split:
+        raise click.BadParameter("the command is empty", param_hint="-c")
+    return split
+
+
+def session(command: str | None, pid: int | None) -> spile.Session:
+    """The session that `-c` and `-p` describe."""
+    if command is not None and pid is not None:
+        raise click.UsageError("-c and -p are two different targets; give one of them")
+    return spile.Session(command=words(command), pid=pid)
+
+
+def exit_status(session: spile.Session) -> int:
+    """The traced command's own status where it ended the session (128 + signal if one killed it), else 0."""
+    status = session.returncode
+    if status is None:
+        return 0
+    return 128 - status if status < 0 else status

@@ -1,0 +1,73 @@
+"""What a value looks like, on a terminal, in a pipe and as JSON; and where messages go.
+
+In: values of events and keys. Out: text. Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import spile
+from rich.console import Console
+from rich.text import Text
+
+
+def results() -> Console:
+    """Standard output."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def remarks() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def complain(error: Exception) -> None:
+    """One readable message; an engine's log below it."""
+    console = remarks()
+    console.print(Text.assemble(("spile: ", "bold red"), str(error)))
+    if isinstance(error, spile.EngineError) and error.log:
+        console.print(Text(error.log.rstrip(), style="dim"))
+    for note in getattr(error, "__notes__", ()):
+        console.print(Text(note))
+
+
+def text(value: Any) -> str:
+    """A value in a table or a line; a stack takes several lines."""
+    if isinstance(value, spile.Stack):
+        return "\n".join(str(frame) for frame in value) or "(pending)"
+    if value is None:
+        return "?"
+    if isinstance(value, bytes):
+        return value.hex()
+    return printable(value) if isinstance(value, str) else str(value)
+
+
+def printable(value: str) -> str:
+    """Text from the kernel, in which a control sign can do a terminal no harm."""
+    return value if value.isprintable() else value.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: a stack is the list of its frames."""
+    if isinstance(value, spile.Stack):
+        return [str(frame) for frame in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """One object, on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def on_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()
