@@ -71,6 +71,8 @@ pub enum Value<'a> {
         /// Whether there was more.
         cut: bool,
     },
+    /// The name of the target of the event with this id.
+    Name(u16),
     /// A stack, by its content.
     Stack {
         /// Its identity, a key of [`crate::stack::StackTable`].
@@ -220,6 +222,7 @@ impl<'a> Event<'a> {
                 let unused = 64 - 8 * u32::from(size);
                 Value::Signed((self.unsigned(offset, size) << unused).cast_signed() >> unused)
             }
+            FieldType::Name => Value::Name(self.unsigned(offset, 2) as u16),
             FieldType::FixedString { size } => {
                 let start = offset as usize;
                 let bytes = self.bytes.get(start..start + usize::from(size)).unwrap_or_default();

@@ -72,6 +72,8 @@ pub enum FieldType {
         /// The most bytes that are written, at most 16,384.
         limit: u32,
     },
+    /// The event's own id, two bytes, shown as the name of its target.
+    Name,
     /// A stack: a content hash when aligned, an array of addresses when packed.
     Stack {
         /// Whose.
@@ -222,6 +224,7 @@ fn aligned(schema: EventSchema) -> EventLayout {
     let mut slots = vec![Slot { offset: None, size: 0 }; schema.fields.len()];
     let size_and_alignment = |ty| match ty {
         FieldType::Int { size, .. } => (u32::from(size), u32::from(size)),
+        FieldType::Name => (2, 2),
         FieldType::FixedString { size } => (u32::from(size), 8),
         FieldType::String { .. } | FieldType::Bytes { .. } => (4, 4),
         FieldType::Stack { .. } => (8, 8),
@@ -256,6 +259,7 @@ fn packed(schema: EventSchema) -> EventLayout {
         // A comm goes as a NUL-terminated string in this encoding, so only integers keep later offsets known.
         let (size, most, is_fixed) = match field.ty {
             FieldType::Int { size, .. } => (u32::from(size), u32::from(size), true),
+            FieldType::Name => (2, 2, true),
             FieldType::FixedString { size } => (1, u32::from(size) + 1, false),
             FieldType::String { limit } => (1, limit + 1, false),
             FieldType::Bytes { limit } => (PACKED_BYTES_PREFIX, PACKED_BYTES_PREFIX + limit, false),

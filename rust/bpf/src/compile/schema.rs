@@ -8,8 +8,6 @@ use spile_core::spec::{BinaryOperator, Capture, Context, Expr, ProbeSpec, UnaryO
 
 use super::access::{Access, Fields, Leaf};
 
-/// The name of a key's column that holds the event id for `probe_name`.
-pub const PROBE_NAME_KEY: &str = "@probe_name";
 /// The most bytes kept of a string whose length the script didn't limit.
 pub const DEFAULT_STRING_LIMIT: u32 = 4096;
 
@@ -68,9 +66,7 @@ impl Columns<'_> {
         let index = match self.exprs.iter().position(|known| known == expr) {
             Some(index) => index,
             None => {
-                let is_name = matches!(expr, Expr::Context { name: Context::ProbeName });
-                let name = if is_name { PROBE_NAME_KEY.into() } else { format!("by[{aggregate}][{part}]") };
-                self.add(name, expr, Role::Key, place)?;
+                self.add(format!("by[{aggregate}][{part}]"), expr, Role::Key, place)?;
                 self.exprs.len() - 1
             }
         };
@@ -127,7 +123,7 @@ pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<F
             Context::Cgroup | Context::Timestamp | Context::Utime | Context::Stime | Context::Task => {
                 FieldType::Int { size: 8, signed: false }
             }
-            Context::ProbeName => FieldType::Int { size: 2, signed: false },
+            Context::ProbeName => FieldType::Name,
         },
         Expr::Stack { space, .. } => FieldType::Stack { space: *space },
         Expr::String { pointer, limit } => {

@@ -15,6 +15,8 @@ pub enum Part {
     Negative(i64),
     /// Bytes.
     Text(Box<[u8]>),
+    /// The name of the target of the event with this id.
+    Name(u16),
     /// A kernel stack's content.
     KernelStack(u64),
     /// A user stack's content.
@@ -33,6 +35,7 @@ enum Kind {
     Unsigned,
     Negative,
     Text,
+    Name,
     KernelStack,
     UserStack,
 }
@@ -71,6 +74,7 @@ impl Strings {
             Value::Signed(value @ 0..) => Word::new(Kind::Unsigned, value.cast_unsigned()),
             Value::Signed(value) => Word::new(Kind::Negative, value.cast_unsigned()),
             Value::String { bytes, .. } => Word::new(Kind::Text, self.number(bytes)),
+            Value::Name(id) => Word::new(Kind::Name, u64::from(id)),
             Value::Stack { hash, space: StackSpace::Kernel } => Word::new(Kind::KernelStack, hash),
             Value::Stack { hash, space: StackSpace::User } => Word::new(Kind::UserStack, hash),
         })
@@ -82,6 +86,7 @@ impl Strings {
             Part::Unsigned(value) => Word::new(Kind::Unsigned, *value),
             Part::Negative(value) => Word::new(Kind::Negative, value.cast_unsigned()),
             Part::Text(text) => Word::new(Kind::Text, *self.numbers.get(text)?),
+            Part::Name(id) => Word::new(Kind::Name, u64::from(*id)),
             Part::KernelStack(hash) => Word::new(Kind::KernelStack, *hash),
             Part::UserStack(hash) => Word::new(Kind::UserStack, *hash),
         })
@@ -92,6 +97,7 @@ impl Strings {
             Kind::Unsigned => Part::Unsigned(word.bits),
             Kind::Negative => Part::Negative(word.bits.cast_signed()),
             Kind::Text => Part::Text(self.texts.get(word.bits as usize).cloned().unwrap_or_default()),
+            Kind::Name => Part::Name(word.bits as u16),
             Kind::KernelStack => Part::KernelStack(word.bits),
             Kind::UserStack => Part::UserStack(word.bits),
         }

@@ -109,6 +109,11 @@ impl Build<'_> {
         let expr = &self.request.columns[column];
         let (offset, size) = self.slot(column);
         match self.request.layout.schema.fields[column].ty {
+            FieldType::Name => {
+                let id = i64::from(self.request.options.event_id);
+                self.f.store(record.base, offset, 2, id);
+                Ok(())
+            }
             FieldType::Int { size, .. } => {
                 let value = self.int(expr, fault)?;
                 self.f.store(record.base, offset, size, value.operand);
