@@ -18,6 +18,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
+# A first word that is none of these is a tracepoint's category.
+_KINDS = frozenset(
+    "function function_return syscall syscall_return tracepoint raw_tracepoint uprobe uprobe_return usdt software hardware "
+    "profile interval".split()
+)
+
 
 class Duration(click.ParamType):
     """Seconds, or a number with a unit: 10, 0.5, 500ms, 10s, 2m."""
@@ -85,3 +91,9 @@ def exit_status(session: spile.Session) -> int:
     if status is None:
         return 0
     return 128 - status if status < 0 else status
+
+
+def spelling(probe: str) -> str:
+    """A probe's full spelling: ``sched:sched_switch`` is a tracepoint's."""
+    kind = probe.partition(":")[0]
+    return probe if kind in _KINDS else f"tracepoint:{probe}"

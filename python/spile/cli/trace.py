@@ -1,0 +1,61 @@
+"""`spile trace`: each hit of a probe as a line."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import spile
+from spile.cli import expressions, options
+from spile.cli.events import Printer
+from spile.cli.losses import report
+from spile.cli.output import on_terminal
+
+
+@click.command("trace")
+@click.argument("probe")
+@click.option(
+    "--capture",
+    "wanted",
+    metavar="FIELDS",
+    multiple=True,
+    help="What to print: pid,comm,path=string(arg.filename); '*' (the default) is all of the probe's own fields.",
+)
+@options.where
+@click.option("-l", "--limit", type=click.IntRange(min=1), help="End after so many events.")
+@options.duration
+@options.target
+@options.as_json
+def command(
+    probe: str,
+    wanted: tuple[str, ...],
+    where: str | None,
+    limit: int | None,
+    duration: float | None,
+    command: str | None,
+    pid: int | None,
+    as_json: bool,
+) -> None:
+    """Print each hit of PROBE, until the time is up, the command ends, or Ctrl-C.
+
+    \b
+    spile trace sched:sched_process_exec --capture 'pid,comm,file=arg.filename'
+    spile trace syscalls:sys_enter_openat --capture 'comm,path=string(arg.filename)' -c 'ls /'
+    spile trace profile:99 --capture comm,kstack --limit 10
+    """
+    capture = expressions.captures(",".join(wanted) or default_capture(probe))
+    session = options.session(command, pid)
+    declared = session.probe(options.spelling(probe), capture=capture, where=expressions.condition(where))
+    printer = Printer(sys.stdout, as_json=as_json, color=on_terminal())
+    declared.on_event(printer.event)
+    with session:
+        session.run(duration=duration, limit=limit)
+    printer.flush()
+    report(session)
+    raise SystemExit(options.exit_status(session))
+
+
+def default_capture(probe: str) -> str:
+    """All own fields; a timer has none, so who was interrupted."""
+    return "pid,tid,comm" if probe.startswith("profile") else "*"
