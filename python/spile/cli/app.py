@@ -1,7 +1,7 @@
 """The command itself: its name, its commands, and what becomes of an error.
 
-In: `sys.argv`. Out: an exit status: 0 well, 1 it could not be done, 2 it was asked wrongly, 130 interrupted twice, and the
-status of the traced command where there is one. A user's mistake is one readable message, never a traceback.
+In: `sys.argv`. Out: an exit status: 0 well, 1 it could not be done, 2 it was asked wrongly, 130 interrupted twice, and
+the status of the traced command where there is one. A user's mistake is one readable message, never a traceback.
 """
 
 from __future__ import annotations

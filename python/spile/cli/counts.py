@@ -1,6 +1,7 @@
 """A table of counts, while it grows and at its end.
 
-In: a `Table` or a `Cell`, and the names of its keys. Out: a table on a terminal, tab-separated lines in a pipe, JSON lines.
+In: a `Table` or a `Cell`, and the names of its keys. Out: a table on a terminal, tab-separated lines in a pipe,
+JSON lines.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lists of expressions as the command line spells them.
 
-In: text such as ``pid,path=string(arg.filename)``. Out: names and their text, in the order given; `spile.expr` reads the
-text. Commas within brackets and quotes belong to their expression.
+In: text such as ``pid,path=string(arg.filename)``. Out: names and their text, in the order given; `spile.expr` reads
+the text. Commas within brackets and quotes belong to their expression.
 """
 
 from __future__ import annotations

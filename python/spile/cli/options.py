@@ -20,8 +20,8 @@ _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 # A first word that is none of these is a tracepoint's category.
 _KINDS = frozenset(
-    "function function_return syscall syscall_return tracepoint raw_tracepoint uprobe uprobe_return usdt software hardware "
-    "profile interval".split()
+    ["function", "function_return", "syscall", "syscall_return", "tracepoint", "raw_tracepoint", "uprobe"]
+    + ["uprobe_return", "usdt", "software", "hardware", "profile", "interval"]
 )
 
 

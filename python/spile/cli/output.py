@@ -9,9 +9,10 @@ import json
 import sys
 from typing import Any
 
-import spile
 from rich.console import Console
 from rich.text import Text
+
+import spile
 
 
 def results() -> Console:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import runpy
 import sys
-import traceback
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import click
 

@@ -6,7 +6,6 @@ import sys
 
 import click
 
-import spile
 from spile.cli import expressions, options
 from spile.cli.events import Printer
 from spile.cli.losses import report
