@@ -1,0 +1,34 @@
+"""A fact about the moment at which a probe fires: who runs, where, since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from spile.expr.node import Kind, Nodes, ValueNode
+from spile.reader import Reader
+
+STRINGS = ("comm", "probe_name")
+NUMBERS = ("pid", "tid", "ppid", "uid", "gid", "cgroup", "cpu", "timestamp", "utime", "stime", "task")
+
+
+@dataclass(frozen=True, slots=True)
+class Context(ValueNode):
+    """`name` is one of `STRINGS` and `NUMBERS`."""
+
+    op: ClassVar[str] = "context"
+    name: str
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.STRING if self.name in STRINGS else Kind.INT
+
+    def to_json(self) -> dict[str, Any]:
+        return {"op": self.op, "name": self.name}
+
+    @classmethod
+    def read(cls, reader: Reader, nodes: Nodes) -> Context:
+        return cls(reader.members("op", "name")["name"].choice(*NUMBERS, *STRINGS))
+
+    def spell(self) -> str:
+        return self.name
