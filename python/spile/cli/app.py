@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import spile
-from spile.cli import count, doctor, list_probes, run, trace
+from spile.cli import count, doctor, list_probes, losses, run, trace
 from spile.cli.output import complain
 
 
@@ -41,6 +41,7 @@ def main() -> None:
     A PROBE is spelt as `spile list` prints it (tracepoint:sched:sched_switch, raw_tracepoint:sys_enter, profile:99);
     expressions are Python's: arg.prev_pid != 0 and comm in ("cc1", "as").
     """
+    losses.ours()
 
 
 main.add_command(run.command)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+
+from rich.text import Text
+
 import spile
 from spile.cli.output import remarks
 
 
+def ours() -> None:
+    """Losses are printed at the end of a command, so the library's own warning would say them twice."""
+    warnings.simplefilter("ignore", spile.LossWarning)
+
+
 def report(session: spile.Session) -> None:
-    """Prints the ledger where it is not zero."""
-    losses = session.losses
-    if losses:
-        remarks().print(f"[yellow]losses:[/] {losses}")
+    """Prints what was lost, why, and which limit to raise; nothing where nothing was."""
+    explained = session.losses.explain()
+    if explained:
+        remarks().print(Text(explained, style="yellow"))

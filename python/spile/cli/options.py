@@ -6,7 +6,6 @@ In: parsed options. Out: a `Session` and how long it should run.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,10 +18,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 # A first word that is none of these is a tracepoint's category.
-_KINDS = frozenset(
-    ["function", "function_return", "syscall", "syscall_return", "tracepoint", "raw_tracepoint", "uprobe"]
-    + ["uprobe_return", "usdt", "software", "hardware", "profile", "interval"]
-)
+_KINDS = frozenset({"tracepoint", "raw_tracepoint", "profile", "interval", "software", "hardware"}) | {
+    *("function", "function_return", "syscall", "syscall_return", "uprobe", "uprobe_return", "usdt"),
+}
 
 
 class Duration(click.ParamType):
@@ -65,24 +63,11 @@ def target(function: Function) -> Function:
     )(function)
 
 
-def words(command: str | None) -> list[str] | None:
-    """A command's words, as a shell would split them."""
-    if command is None:
-        return None
-    try:
-        split = shlex.split(command)
-    except ValueError as error:
-        raise click.BadParameter(f"{error} in {command!r}", param_hint="-c") from None
-    if not split:
-        raise click.BadParameter("the command is empty", param_hint="-c")
-    return split
-
-
 def session(command: str | None, pid: int | None) -> spile.Session:
     """The session that `-c` and `-p` describe."""
     if command is not None and pid is not None:
         raise click.UsageError("-c and -p are two different targets; give one of them")
-    return spile.Session(command=words(command), pid=pid)
+    return spile.Session(command=command, pid=pid)
 
 
 def exit_status(session: spile.Session) -> int:

@@ -6,6 +6,7 @@ In: values of events and keys. Out: text. Results go to standard output, everyth
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 import spile
+
+_OWN_PLACE = re.compile(r" \((?:probe [^()]*, )?declared at [^()]*cli/\w+\.py:\d+\)")
 
 
 def results() -> Console:
@@ -26,13 +29,9 @@ def remarks() -> Console:
 
 
 def complain(error: Exception) -> None:
-    """One readable message; an engine's log below it."""
+    """One readable message. Where in this package a probe was declared is of no use to anybody."""
     console = remarks()
-    console.print(Text.assemble(("spile: ", "bold red"), str(error)))
-    if isinstance(error, spile.EngineError) and error.log:
-        console.print(Text(error.log.rstrip(), style="dim"))
-    for note in getattr(error, "__notes__", ()):
-        console.print(Text(note))
+    console.print(Text.assemble(("spile: ", "bold red"), _OWN_PLACE.sub("", str(error))))
 
 
 def text(value: Any) -> str:
