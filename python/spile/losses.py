@@ -1,0 +1,160 @@
+"""The loss ledger, read: what happened to every hit of every probe.
+
+In: the engine's rows of numbers. Out: `Losses`, a mapping of probe name to `ProbeLosses`, and one plain text that names
+the limit to raise. The numbers are the engine's own; nothing is estimated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ProbeLosses:
+    """What happened to the hits of one probe. Every number is a count of hits, since the start.
+
+    ``hits == filtered + delivered + ring_full + re_entered + missed + faulted + dropped``; `balance` is the difference.
+    The last three fields are remarks about events that did arrive.
+    """
+
+    hits: int = 0
+    """Times that the probe fired for the kernel, those that it missed included."""
+    filtered: int = 0
+    """Kept out by ``where=`` or by the session's target."""
+    delivered: int = 0
+    """Arrived: in an aggregate, or where the script can read them."""
+    ring_full: int = 0
+    """Lost: the kernel's ring buffer had no room (raise ``buffer=``)."""
+    re_entered: int = 0
+    """Lost: interrupts had nested deeper than there is scratch memory for."""
+    missed: int = 0
+    """Lost: the kernel skipped the probe, most often for it was running on that CPU already."""
+    faulted: int = 0
+    """Lost: a value that had to be read was not readable."""
+    dropped: int = 0
+    """Lost: the script did not read fast enough (raise ``queue=``)."""
+    stack_failed: int = 0
+    """Events whose stack could not be walked; the event arrived without it."""
+    late: int = 0
+    """Events that arrived after later ones had been handed out."""
+    stack_definition_lost: int = 0
+    """Stacks whose frames had not arrived yet; the next hit heals them."""
+
+    @property
+    def lost(self) -> int:
+        """Hits that should have arrived and did not."""
+        return self.ring_full + self.re_entered + self.missed + self.faulted + self.dropped
+
+    @property
+    def balance(self) -> int:
+        """Hits that no other number accounts for: 0, or the ledger is wrong."""
+        return self.hits - self.filtered - self.delivered - self.lost
+
+    def __add__(self, other: ProbeLosses) -> ProbeLosses:
+        return ProbeLosses(**{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
+
+
+_COUNTS = tuple(field.name for field in fields(ProbeLosses))
+
+
+class Losses(Mapping[str, ProbeLosses]):
+    """The ledger by probe name. A group's row is the sum of its members', which `targets` lists one by one."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        rows: Iterable[Mapping[str, Any]] = (),
+        names: Iterable[str] = (),
+        *,
+        targets: Iterable[Iterable[str]] = (),
+        buffer: int = 0,
+        queue: int = 0,
+    ) -> None:
+        """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings."""
+        spellings = [list(of_probe) for of_probe in targets]
+        self._probes = {name: ProbeLosses() for name in names}
+        self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
+        self._buffer, self._queue = buffer, queue
+        order = list(self._probes)
+        for row in rows:
+            name, target = order[row["probe"]], row["target"]
+            counts = ProbeLosses(**{key: row.get(key, 0) for key in _COUNTS})
+            self._probes[name] += counts
+            known = spellings[row["probe"]] if row["probe"] < len(spellings) else []
+            self._targets[name][known[target] if target < len(known) else str(target)] = counts
+
+    def __getitem__(self, probe: str) -> ProbeLosses:
+        return self._probes[probe]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._probes)
+
+    def __len__(self) -> int:
+        return len(self._probes)
+
+    def targets(self, probe: str) -> Mapping[str, ProbeLosses]:
+        """The rows of a probe's targets, by their spelling."""
+        return dict(self._targets[probe])
+
+    @property
+    def total(self) -> ProbeLosses:
+        """The sum over all probes."""
+        return sum(self._probes.values(), ProbeLosses())
+
+    @property
+    def lost(self) -> int:
+        """Hits of all probes that should have arrived and did not."""
+        return self.total.lost
+
+    @property
+    def balance(self) -> int:
+        """Hits that no number accounts for: 0, or the ledger is wrong."""
+        return self.total.balance
+
+    def explain(self) -> str:
+        """What was lost, why, and which limit to raise; empty when nothing was."""
+        lines = [line for name, row in self._probes.items() for line in self._remedies(name, row)]
+        if not lines:
+            return ""
+        total = self.total
+        share = f" of {total.hits:,} ({100 * total.lost / total.hits:.2g} %)" if total.hits else ""
+        return "\n  ".join([f"{total.lost:,}{share} hits were lost" if total.lost else "no hit was lost, but:", *lines])
+
+    def _remedies(self, name: str, row: ProbeLosses) -> Iterator[str]:
+        if row.ring_full:
+            yield f"{name}: {row.ring_full:,} found the ring buffer full: raise buffer={_doubled(self._buffer)}"
+        if row.dropped:
+            yield (
+                f"{name}: {row.dropped:,} were dropped, for the script read too slowly: "
+                f"raise queue={_doubled(self._queue)}, capture less, or count in place of handling"
+            )
+        if row.missed:
+            yield f"{name}: {row.missed:,} were skipped by the kernel, whose probes don't interrupt themselves"
+        if row.re_entered:
+            yield f"{name}: {row.re_entered:,} came while interrupts were nested too deep"
+        if row.faulted:
+            yield f"{name}: {row.faulted:,} needed a value that could not be read: where= or by= names such a field"
+        if row.stack_failed:
+            yield f"{name}: {row.stack_failed:,} arrived without their stack, which could not be walked"
+        if row.late:
+            yield f"{name}: {row.late:,} arrived late, after events that happened later"
+        if row.stack_definition_lost:
+            yield f"{name}: {row.stack_definition_lost:,} definitions of stacks found no room: raise buffer="
+
+    def __repr__(self) -> str:
+        total = self.total
+        return f"<Losses: {total.lost:,} of {total.hits:,} hits lost, balance {total.balance}>"
+
+    def __str__(self) -> str:
+        return self.explain() or f"nothing lost of {self.total.hits:,} hits"
+
+
+def _doubled(size: int) -> str:
+    """Twice the size, as one would write it."""
+    if size <= 0:
+        return "…"
+    twice = size * 2
+    return f"{twice >> 20} << 20 (now {size >> 20} << 20)" if size % (1 << 20) == 0 else f"{twice} (now {size})"
