@@ -74,9 +74,8 @@ def main() -> None:
     hottest("Where tasks gave up the CPU", switched)
     who_waited(waits)
     total = contended.total + switched.total
-    print(
-        f"\n{total:,} events in {seconds:.1f} s, {total / seconds:,.0f} a second; the compile went round {rounds} times."
-    )
+    rate = f"{total:,} events in {seconds:.1f} s, {total / seconds:,.0f} a second"
+    print(f"\n{rate}; the compile went round {rounds} times.")
     print(f"Losses: {session.losses}.")
     draw(options.output / "lock-contention.svg", contended, "Waiting for locks, by kernel stack", "waits")
     draw(options.output / "sched-switch.svg", switched, "Giving up the CPU, by kernel stack", "switches")
