@@ -43,15 +43,15 @@ class SpecError(Error):
         return f"{self.message} ({', '.join(where)})" if where else self.message
 
 
-class ProbeNotFound(Error):
+class ProbeNotFound(Error):  # noqa: N818
     """There is no such tracepoint, timer or function; the message names the nearest ones."""
 
 
-class FieldNotFound(Error):
+class FieldNotFound(Error):  # noqa: N818
     """The probe has no such field; the message names the nearest ones."""
 
 
-class Unsupported(Error):
+class Unsupported(Error):  # noqa: N818
     """This kernel, engine or release can't; the message says what works all the same."""
 
 
@@ -90,4 +90,4 @@ class RecordingError(StreamError):
 
 
 class LossWarning(UserWarning):
-    """Something that was asked for is missing from the result; the message says how much, why, and which limit to raise."""
+    """Something asked for is missing from the result; the message says how much, why, and which limit to raise."""

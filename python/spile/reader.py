@@ -1,4 +1,7 @@
-"""Typed reads of JSON. In: what `json.loads` gave. Out: Python values, or a SpecError with the path to what is wrong."""
+"""Typed reads of JSON.
+
+In: what `json.loads` gave. Out: Python values, or a SpecError with the path to what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ class Reader:
             self.expect("an object")
         for name in self.value:
             if name not in names and name not in optional:
-                self.at(f"{name}").refuse(f"there is no member {name!r} here; the members are {', '.join(names + optional)}")
+                self.at(f"{name}").refuse(
+                    f"there is no member {name!r} here; the members are {', '.join(names + optional)}"
+                )
         for name in names:
             if name not in self.value:
                 self.at(name).refuse(f"the member {name!r} is missing")

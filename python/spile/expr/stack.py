@@ -15,7 +15,7 @@ MAX_STACK_DEPTH = 127
 
 @dataclass(frozen=True, slots=True)
 class StackTrace(ValueNode):
-    """`space` is ``"kernel"`` or ``"user"``; at most `frames` of it, innermost first (None: as many as the session keeps)."""
+    """The `frames` innermost (None: as many as the session keeps) of `space`, which is ``"kernel"`` or ``"user"``."""
 
     op: ClassVar[str] = "stack"
     space: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from spile.expr.literal import decoded
 from spile.expr.node import ConditionNode, Node, Nodes, ValueNode
 from spile.reader import Reader
 
@@ -30,4 +30,4 @@ class StartsWith(ConditionNode):
         return cls(nodes.value(parts["value"]), parts["prefix"].bytes())
 
     def spell(self) -> str:
-        return f"startswith({self.value.spell()}, {ascii(os.fsdecode(self.prefix))})"
+        return f"startswith({self.value.spell()}, {decoded(self.prefix)!a})"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from spile.expr.literal import decoded
 from spile.expr.node import ConditionNode, Node, Nodes, ValueNode
 from spile.reader import Reader
 
@@ -34,7 +34,7 @@ class StringIn(ConditionNode):
         return cls(nodes.value(parts["value"]), tuple(choice.bytes() for choice in parts["choices"]))
 
     def spell(self) -> str:
-        words = [ascii(os.fsdecode(choice)) for choice in self.choices]
+        words = [ascii(decoded(choice)) for choice in self.choices]
         if len(words) == 1:
             return f"{self.value.spell_inside()} == {words[0]}"
         return f"isin({', '.join([self.value.spell(), *words])})"

@@ -1,0 +1,57 @@
+"""Expressions: captures, Python's operators on them, and the nodes that they make.
+
+Scripts see `Expr[T]` and `Condition` (`wrapper`), made from what `captures` names. Each operator makes a frozen node
+(one file for each kind), and a node becomes the JSON of the spec. `spile.text` makes the same nodes from strings.
+"""
+
+from __future__ import annotations
+
+from spile.expr.captures import (
+    arg,
+    cgroup,
+    comm,
+    cpu,
+    gid,
+    kstack,
+    pid,
+    ppid,
+    probe_name,
+    stime,
+    task,
+    tid,
+    timestamp,
+    uid,
+    ustack,
+    utime,
+)
+from spile.expr.functions import between, isin, startswith, string
+from spile.expr.units import ms, s, us
+from spile.expr.wrapper import Condition, Expr
+
+__all__ = [
+    "Condition",
+    "Expr",
+    "arg",
+    "between",
+    "cgroup",
+    "comm",
+    "cpu",
+    "gid",
+    "isin",
+    "kstack",
+    "ms",
+    "pid",
+    "ppid",
+    "probe_name",
+    "s",
+    "startswith",
+    "stime",
+    "string",
+    "task",
+    "tid",
+    "timestamp",
+    "uid",
+    "us",
+    "ustack",
+    "utime",
+]
