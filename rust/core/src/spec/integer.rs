@@ -62,6 +62,7 @@ impl<'de> Visitor<'de> for Many {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use crate::spec::{Condition, Expr, UnaryOperator};
 

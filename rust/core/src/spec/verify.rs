@@ -1,18 +1,119 @@
-//! Looks a spec over before anything is attached. Every error carries its path and says what to do.
+//! Looks a spec over before anything is attached.
+//!
+//! In: a [`SessionSpec`] as it came. Out: nothing, or every error at once, each with its path into the spec and words that
+//! say what to do. No kernel is asked: whether a tracepoint or a field exists is found out when a session starts.
+//!
+//! The rules:
+//! * `version` is this build's.
+//! * There is a probe. Every probe does something: it delivers events or counts.
+//! * A probe's name is an identifier and its own; it has a target.
+//! * A target is named once, by a name that tracefs could hold; a timer ticks 1 to 100,000 times a second.
+//! * A capture's name is an identifier, its own, and no header's (unless the value is the field or fact of that name).
+//! * An event has at most 16 values, captures and keys together, and its strings fit into a record and into the buffer.
+//! * A timer has no fields; a tracepoint's fields have names.
+//! * Literals lie within -2^63 … 2^64 - 1. Trees are at most 64 levels deep.
+//! * Numbers are computed from numbers: not from a stack, a comm, a string or `probe_name`. Strings are compared with
+//!   strings: not with the values of fields of which nothing is known, but with those that may be strings.
+//! * Stacks are captured or keys, 1 to 127 frames deep; a condition has none. Strings have 1 to 16,384 bytes.
+//! * A condition can hold: no list of it is empty, no literal is too long, and no two parts contradict each other.
+//! * The target filter names a process and a cgroup that can exist.
+//! * Sizes are within their limits.
 
-use super::{SPEC_VERSION, SessionSpec};
+mod condition;
+mod contradiction;
+mod expr;
+mod probe;
+mod words;
+
+use super::{Limits, SPEC_VERSION, SessionSpec, TargetFilter};
 use crate::error::Error;
+use crate::layout::MAX_FRAMES;
 
-/// Verifies a whole spec.
-pub fn verify(_spec: &SessionSpec) -> Result<(), Error> {
-    Ok(())
-}
+/// Levels of a tree, so that whoever walks one can't run out of stack.
+const MAX_DEPTH: usize = 64;
+/// The kernel's own limit on process ids (`PID_MAX_LIMIT`).
+const MAX_PID: u32 = 4 << 20;
+/// The least ring buffer: a page.
+const MIN_BUFFER: u64 = 4096;
+/// The largest ring buffer of one CPU.
+const MAX_BUFFER: u64 = 1 << 30;
+/// The least queue: some batches.
+const MIN_QUEUE: u64 = 64 << 10;
+/// The largest queue.
+const MAX_QUEUE: u64 = 64 << 30;
+/// The most slots of a CPU's cache of stacks.
+const MAX_STACK_CACHE: u32 = 1 << 20;
 
 /// What to do about a tree that is nested too deeply.
 pub(super) const TOO_DEEP: &str =
     "an expression is nested too deeply: combine conditions in one list, and use isin() for many values";
 
+/// Verifies a whole spec.
+pub fn verify(spec: &SessionSpec) -> Result<(), Error> {
+    if spec.version != SPEC_VERSION {
+        return Err(refuse_version(spec.version));
+    }
+    let mut faults = Faults::default();
+    target_filter(&spec.target, &mut faults);
+    limits(&spec.limits, &mut faults);
+    probe::probes(spec, &mut faults);
+    Error::all(faults.errors).map_or(Ok(()), Err)
+}
+
 /// The version is not this build's.
 pub(super) fn refuse_version(version: u32) -> Error {
     Error::spec("version", format!("the spec has version {version}, and this build reads version {SPEC_VERSION}"))
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Faults {
+    errors: Vec<Error>,
+    /// Appended to messages: which probe, and where the script declares it.
+    origin: String,
+}
+
+impl Faults {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.errors.push(Error::spec(path, message.into() + &self.origin));
+    }
+}
+
+fn target_filter(target: &TargetFilter, faults: &mut Faults) {
+    match target.pid {
+        Some(0) => faults.add("target.pid", "process 0 is the idle task of each CPU: give the pid of a process"),
+        Some(pid) if pid > MAX_PID => {
+            faults.add("target.pid", format!("there is no process {pid}: process ids end at {MAX_PID}"));
+        }
+        _ => {}
+    }
+    if target.cgroup == Some(0) {
+        faults.add("target.cgroup", "no cgroup has the id 0: give the inode number of its directory");
+    }
+}
+
+fn limits(limits: &Limits, faults: &mut Faults) {
+    let Limits { buffer, queue, stack_depth, stack_cache } = *limits;
+    if !buffer.is_power_of_two() || !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer) {
+        let near = buffer.clamp(MIN_BUFFER, MAX_BUFFER).next_power_of_two().min(MAX_BUFFER);
+        faults.add(
+            "limits.buffer",
+            format!(
+                "buffer={buffer}: each CPU's ring has a power of two of bytes, {MIN_BUFFER} to {MAX_BUFFER}; take {near}"
+            ),
+        );
+    }
+    if !(MIN_QUEUE..=MAX_QUEUE).contains(&queue) {
+        faults.add("limits.queue", format!("queue={queue}: the queue takes {MIN_QUEUE} to {MAX_QUEUE} bytes"));
+    }
+    if !(1..=MAX_FRAMES).contains(&stack_depth) {
+        faults.add("limits.stack_depth", format!("stack_depth={stack_depth}: a stack has 1 to {MAX_FRAMES} frames"));
+    }
+    if !stack_cache.is_power_of_two() || stack_cache > MAX_STACK_CACHE {
+        let near = stack_cache.clamp(1, MAX_STACK_CACHE).next_power_of_two();
+        faults.add(
+            "limits.stack_cache",
+            format!("stack_cache={stack_cache}: a power of two of slots, at most {MAX_STACK_CACHE}; take {near}"),
+        );
+    }
 }
