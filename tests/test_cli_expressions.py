@@ -45,7 +45,7 @@ def test_a_missing_expression_is_named(text: str) -> None:
 
 
 def test_two_of_one_name_are_refused_with_the_remedy() -> None:
-    with pytest.raises(spile.SpecError, match="two captures are named 'pid'.*other=arg.pid"):
+    with pytest.raises(spile.SpecError, match=r"two captures are named 'pid'.*other=arg.pid"):
         expressions.named("pid,arg.pid")
 
 
