@@ -1,5 +1,8 @@
-//! spile-bpf: the embedded engine. [`compile`] turns a verified spec into BPF bytecode and makes no system call.
+//! spile-bpf: the embedded engine. A spec becomes bytecode ([`compile`]), the running kernel takes it ([`kernel`]), and
+//! [`engine`] puts the two together.
 
 pub mod compile;
+#[cfg(feature = "kernel")]
+pub mod engine;
 #[cfg(feature = "kernel")]
 pub mod kernel;

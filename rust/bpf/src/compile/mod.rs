@@ -11,6 +11,7 @@ pub mod access;
 mod build;
 mod disasm;
 mod emit;
+mod follow;
 #[cfg(test)]
 mod fuzz;
 mod insn;
@@ -23,7 +24,9 @@ use spile_core::layout::EventLayout;
 use spile_core::spec::{Expr, ProbeSpec};
 
 pub use access::{Access, Fields, Leaf, NoFields};
-pub use schema::schema;
+pub use build::exprs_of;
+pub use follow::follow;
+pub use schema::{schema, uses_task};
 
 /// What the kernel calls the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +50,8 @@ pub struct KernelOffsets {
     pub task_real_parent: u32,
     /// Of `tgid`.
     pub task_tgid: u32,
+    /// Of `pid`.
+    pub task_pid: u32,
 }
 
 /// Which tasks may fire the program. What it keeps out is no hit.
@@ -92,7 +97,8 @@ pub enum MapRef {
     Ring(u32),
     /// `ARRAY_OF_MAPS` of the rings by CPU, where there are more than [`MAX_IMMEDIATE_RINGS`].
     RingArray,
-    /// `PERCPU_ARRAY` by event id; an entry is [`Ledger::ENTRIES`] `u64`s.
+    /// `PERCPU_ARRAY` by event id; an entry is [`Ledger::ENTRIES`] `u64`s. Row 0 is [`follow`]'s: its first word counts
+    /// processes that found no room in [`MapRef::Pids`].
     Ledger,
     /// `PERCPU_ARRAY` of 1 + [`SCRATCH_LEVELS`] entries of [`SCRATCH_SIZE`] bytes. Entry 0 begins with the `u32` nesting
     /// level, which is always 0 between events.
@@ -174,9 +180,14 @@ pub fn compile(
 ) -> Result<Program, Error> {
     let request = build::Request { kind, probe, layout, columns, fields, offsets, options };
     let function = build::build(&request)?;
+    finish(kind, function)
+}
+
+/// From IR to bytecode.
+fn finish(kind: ProgramKind, function: ir::Function) -> Result<Program, Error> {
     let ir = function.to_string();
     let bug = |stage: &str, fault: String| Error::Engine {
-        message: format!("the code made for {} is wrong ({stage}): a bug in spile", probe.name),
+        message: format!("the code made for {} is wrong ({stage}): a bug in spile", function.name),
         log: format!("{fault}\n{ir}"),
     };
     ir::verify(&function).map_err(|fault| bug("verifying", fault))?;

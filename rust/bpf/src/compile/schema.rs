@@ -98,6 +98,16 @@ impl Columns<'_> {
     }
 }
 
+/// Whether an expression reads `task_struct`, whose offsets only BTF knows.
+pub fn uses_task(expr: &Expr) -> bool {
+    match expr {
+        Expr::Context { name } => matches!(name, Context::Ppid | Context::Utime | Context::Stime),
+        Expr::Binary { left, right, .. } => uses_task(left) || uses_task(right),
+        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => uses_task(inner),
+        Expr::Field { .. } | Expr::Stack { .. } | Expr::Int { .. } => false,
+    }
+}
+
 /// The type of the column that an expression fills.
 pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<FieldType, Error> {
     Ok(match expr {

@@ -45,6 +45,15 @@ pub fn own() -> u64 {
     std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(effective).unwrap_or(0)
 }
 
+/// Refuses early where it is certain that a capability is missing.
+pub fn check(what: &str) -> Result<(), Error> {
+    let status = std::fs::read_to_string("/proc/self/status").ok();
+    match status.as_deref().and_then(effective) {
+        Some(mask) if !missing_from(mask).is_empty() => Err(explain(what, mask)),
+        _ => Ok(()),
+    }
+}
+
 /// The error for an EPERM.
 pub fn missing(what: &str) -> Error {
     explain(what, own())

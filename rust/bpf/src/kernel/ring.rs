@@ -43,6 +43,8 @@ pub enum Pass {
     Drained,
     /// A record in the way is still being written.
     Busy,
+    /// The reader has had enough.
+    Paused,
 }
 
 impl Ring {
@@ -58,9 +60,9 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Gives `each` every record that was reserved when the pass began, up to one that isn't committed yet. What was
-    /// read is free for the kernel to overwrite when the pass returns.
-    pub fn pass(&mut self, mut each: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<Pass, Error> {
+    /// Gives `each` every record that was reserved when the pass began, up to one that isn't committed yet, or until
+    /// `each` says false. What was read is free for the kernel to overwrite when the pass returns.
+    pub fn pass(&mut self, mut each: impl FnMut(&[u8]) -> bool) -> Result<Pass, Error> {
         let end = self.producer_position().load(Ordering::Acquire);
         let outcome = loop {
             if self.position == end {
@@ -68,10 +70,10 @@ impl Ring {
             }
             match self.next(end) {
                 Ok(Some((record, advance))) => {
-                    let outcome = record.map_or(Ok(()), &mut each);
+                    let goes_on = record.is_none_or(&mut each);
                     self.position += advance;
-                    if let Err(error) = outcome {
-                        break Err(error);
+                    if !goes_on {
+                        break Ok(Pass::Paused);
                     }
                 }
                 Ok(None) => break Ok(Pass::Busy),
@@ -192,7 +194,7 @@ mod tests {
         let mut records = Vec::new();
         let pass = ring.pass(|record| {
             records.push(record.to_vec());
-            Ok(())
+            true
         });
         (pass, records)
     }
@@ -208,6 +210,16 @@ mod tests {
             assert_eq!(read(ring), (Ok(Pass::Drained), vec![b"abc".to_vec(), b"12345678".to_vec()]));
             assert_eq!((kernel.consumed(), ring.backlog()), (48, 0));
             assert_eq!(read(ring), (Ok(Pass::Drained), vec![]));
+        });
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_goes_on_where_it_was() {
+        with_ring(|ring, kernel| {
+            kernel.commit(1, b"a");
+            kernel.commit(1, b"b");
+            assert_eq!(ring.pass(|_| false), Ok(Pass::Paused));
+            assert_eq!(read(ring), (Ok(Pass::Drained), vec![b"b".to_vec()]));
         });
     }
 

@@ -84,7 +84,7 @@ pub fn counted_by(mut probe: ProbeSpec, by: Vec<Expr>) -> ProbeSpec {
 }
 
 pub const OFFSETS: KernelOffsets =
-    KernelOffsets { task_utime: 1600, task_stime: 1608, task_real_parent: 1400, task_tgid: 1388 };
+    KernelOffsets { task_utime: 1600, task_stime: 1608, task_real_parent: 1400, task_tgid: 1388, task_pid: 1384 };
 
 pub fn options() -> Options {
     Options {

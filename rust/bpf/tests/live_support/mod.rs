@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod session;
+
 use spile_bpf::kernel::map::Map;
 
 /// Whether this process may trace; prints why not.

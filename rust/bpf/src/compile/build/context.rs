@@ -125,7 +125,7 @@ fn facts_of(expr: &Expr, facts: &mut Vec<SharedFact>) {
 }
 
 /// The expressions that a condition compares.
-pub(super) fn exprs_of(condition: &Condition) -> Vec<&Expr> {
+pub fn exprs_of(condition: &Condition) -> Vec<&Expr> {
     match condition {
         Condition::Compare { left, right, .. } => vec![left, right],
         Condition::StringIn { value, .. } | Condition::StartsWith { value, .. } | Condition::IsIn { value, .. } => {

@@ -25,6 +25,7 @@ use super::ir::{Arg, BinOp, Block, Cmp, Function, Helper, Inst, Slot, Terminator
 use super::{KernelOffsets, Ledger, MapRef, Options, ProgramKind};
 
 pub(super) use context::SharedFact;
+pub use context::exprs_of;
 
 /// What `compile` was asked.
 pub(super) struct Request<'a> {

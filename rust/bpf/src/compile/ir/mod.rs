@@ -121,6 +121,8 @@ impl Cmp {
 #[repr(u32)]
 pub(super) enum Helper {
     MapLookup = 1,
+    MapUpdate = 2,
+    MapDelete = 3,
     KtimeGetNs = 5,
     SmpProcessorId = 8,
     CurrentPidTgid = 14,

@@ -1,0 +1,182 @@
+//! The maps of a session. In: sizes, and the programs that name maps. Out: maps, and programs with descriptors for names.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsRawFd as _;
+
+use spile_core::error::Error;
+use spile_core::spec::{Limits, SessionSpec};
+
+use crate::compile::{Ledger, MapRef, Program, SCRATCH_LEVELS, SCRATCH_SIZE};
+use crate::kernel::cpu;
+use crate::kernel::map::Map;
+use crate::kernel::sys::memory::page_size;
+
+/// Processes that may be followed at once.
+const MOST_PIDS: u32 = 1 << 15;
+/// Bytes of ring for a CPU that isn't running: it may come up later.
+const OFFLINE_RING: u32 = 1 << 16;
+
+/// Every map that the session's programs name.
+pub(super) struct Maps {
+    gate: Map,
+    fence: Map,
+    ledger: Map,
+    rings: Vec<(Map, u32)>,
+    ring_array: Option<Map>,
+    scratch: Option<Map>,
+    stack_cache: Option<Map>,
+    pids: Option<Map>,
+    cpus: usize,
+    rings_are_taken: bool,
+}
+
+/// Refuses sizes that the kernel or this machine can't have, before anything is made.
+pub(super) fn check_sizes(limits: &Limits) -> Result<(), Error> {
+    let page = page_size() as u64;
+    let buffer = limits.buffer;
+    if !buffer.is_power_of_two() || buffer < page || buffer > 1 << 30 {
+        let message = format!("a buffer of {buffer} bytes: a power of two from {page} to {} is possible", 1 << 30);
+        return Err(Error::spec("limits.buffer", message));
+    }
+    let online = cpu::online()?.len() as u64;
+    let available = available_memory().unwrap_or(u64::MAX);
+    if buffer.saturating_mul(online) > available / 2 {
+        let message = format!(
+            "a buffer of {buffer} bytes on each of {online} CPUs is more than half of the {available} bytes of memory that \
+             are free; lower buffer="
+        );
+        return Err(Error::spec("limits.buffer", message));
+    }
+    if !limits.stack_cache.is_power_of_two() || limits.stack_cache > 1 << 22 {
+        let message = format!("{} slots: a power of two up to {} is possible", limits.stack_cache, 1 << 22);
+        return Err(Error::spec("limits.stack_cache", message));
+    }
+    if !(1..=127).contains(&limits.stack_depth) {
+        let message = format!("{} frames: 1 to 127 are possible", limits.stack_depth);
+        return Err(Error::spec("limits.stack_depth", message));
+    }
+    Ok(())
+}
+
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+impl Maps {
+    /// Makes what `programs` name, and what the engine itself needs.
+    pub(super) fn create<'p>(
+        spec: &SessionSpec,
+        events: usize,
+        programs: impl Iterator<Item = &'p Program>,
+    ) -> Result<Self, Error> {
+        let wanted: BTreeSet<MapRef> = programs.flat_map(|program| &program.relocations).map(|(_, map)| *map).collect();
+        let gate = Map::array("spile_gate", 8, 1)?;
+        let fence = Map::array_of_maps("spile_fence", &gate, 1)?;
+        let rows = u32::try_from(events + 1).map_err(|_| Error::engine("a ledger of an absurd size"))?;
+        let ledger = Map::per_cpu_array("spile_ledger", 8 * Ledger::ENTRIES, rows)?;
+        let only_if = |map: MapRef, make: &dyn Fn() -> Result<Map, Error>| wanted.contains(&map).then(make).transpose();
+        let cpus = cpu::possible()?.last().map_or(1, |last| last + 1);
+        let rings = rings(spec, cpus)?;
+        let ring_array = only_if(MapRef::RingArray, &|| ring_array(&rings))?;
+        Ok(Self {
+            scratch: only_if(MapRef::Scratch, &|| {
+                Map::per_cpu_array("spile_scratch", SCRATCH_SIZE, 1 + SCRATCH_LEVELS)
+            })?,
+            stack_cache: only_if(MapRef::StackCache, &|| {
+                Map::per_cpu_array("spile_stacks", 8, spec.limits.stack_cache)
+            })?,
+            pids: spec.target.pid.map(|_| Map::hash("spile_pids", MOST_PIDS)).transpose()?,
+            cpus: cpu::possible()?.len(),
+            rings_are_taken: false,
+            gate,
+            fence,
+            ledger,
+            rings,
+            ring_array,
+        })
+    }
+
+    /// A program's code with descriptors in the place of names.
+    pub(super) fn relocated(&self, program: &Program) -> Result<Vec<u64>, Error> {
+        let mut words: Vec<u64> = program.insns.iter().map(|insn| insn.0).collect();
+        for (at, name) in &program.relocations {
+            let map =
+                self.named(*name).ok_or_else(|| Error::engine(format!("{name:?} was not made: a bug of spile's")))?;
+            words[*at] = program.insns[*at].with_imm(map.fd().as_raw_fd()).0;
+        }
+        Ok(words)
+    }
+
+    fn named(&self, name: MapRef) -> Option<&Map> {
+        match name {
+            MapRef::Gate => Some(&self.gate),
+            MapRef::Ledger => Some(&self.ledger),
+            MapRef::Ring(cpu) => self.rings.get(cpu as usize).map(|(map, _)| map),
+            MapRef::RingArray => self.ring_array.as_ref(),
+            MapRef::Scratch => self.scratch.as_ref(),
+            MapRef::StackCache => self.stack_cache.as_ref(),
+            MapRef::Pids => self.pids.as_ref(),
+        }
+    }
+
+    /// The rings and their sizes, for the readers; once.
+    pub(super) fn take_rings(&mut self) -> Result<&[(Map, u32)], Error> {
+        if std::mem::replace(&mut self.rings_are_taken, true) {
+            return Err(Error::engine("the rings have readers already; this is a bug of spile's"));
+        }
+        Ok(&self.rings)
+    }
+
+    pub(super) fn set_gate(&self, state: u32) -> Result<(), Error> {
+        self.gate.update(&0_u32.to_ne_bytes(), &u64::from(state).to_ne_bytes())
+    }
+
+    /// Waits until every program that is running now has ended: an update of a map of maps returns only then
+    /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c, since commit 1ae80cf31938).
+    pub(super) fn fence(&self) -> Result<(), Error> {
+        self.fence.update(&0_u32.to_ne_bytes(), &self.gate.fd().as_raw_fd().to_ne_bytes())
+    }
+
+    /// A row of the ledger, summed over the CPUs.
+    pub(super) fn ledger_row(&self, id: u16) -> Result<Vec<u64>, Error> {
+        self.ledger.sum_per_cpu(id.into(), self.cpus)
+    }
+
+    pub(super) fn add_pid(&self, pid: u32) -> Result<(), Error> {
+        match &self.pids {
+            Some(pids) => pids.update(&pid.to_ne_bytes(), &1_u32.to_ne_bytes()),
+            None => {
+                Err(Error::engine("this session sees every process, so there is no filter to let one more through"))
+            }
+        }
+    }
+}
+
+/// A ring for each CPU that may ever run.
+fn rings(spec: &SessionSpec, cpus: u32) -> Result<Vec<(Map, u32)>, Error> {
+    let online: BTreeSet<u32> = cpu::online()?.into_iter().collect();
+    let buffer = u32::try_from(spec.limits.buffer).map_err(|_| Error::engine("a ring of an absurd size"))?;
+    let make = |cpu: u32| {
+        let bytes = if online.contains(&cpu) { buffer } else { buffer.min(OFFLINE_RING) };
+        Ok((Map::ring(&format!("spile_ring{cpu}"), bytes)?, bytes))
+    };
+    (0..cpus).map(make).collect()
+}
+
+/// The rings by CPU. Each entry costs a grace period, so they are written at the same time and share it.
+fn ring_array(rings: &[(Map, u32)]) -> Result<Map, Error> {
+    let entries = u32::try_from(rings.len()).map_err(|_| Error::engine("an absurd number of CPUs"))?;
+    // The kernel wants an array's maps to be as large as its example only where they are arrays themselves.
+    let array = Map::array_of_maps("spile_rings", &rings[0].0, entries)?;
+    std::thread::scope(|scope| {
+        let write = |(cpu, ring): (u32, &Map)| array.update(&cpu.to_ne_bytes(), &ring.fd().as_raw_fd().to_ne_bytes());
+        let threads: Vec<_> =
+            (0..entries).zip(rings).map(|(cpu, (ring, _))| scope.spawn(move || write((cpu, ring)))).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::engine("writing the array of rings panicked")))
+        })
+    })?;
+    Ok(array)
+}

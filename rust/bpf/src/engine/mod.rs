@@ -1,0 +1,169 @@
+//! The embedded engine: the one place where the compiler and the kernel meet.
+//!
+//! In: a [`SessionSpec`]. Out: sources of records, and the ledger. The order of a life:
+//!
+//! ```text
+//! prepare (resolve, compile, make maps, load) ──► start (attach everything, open the gate) ──► close (shut the gate,
+//! wait for what runs) ──► detach
+//! ```
+//!
+//! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target, `plan` compiles,
+//! `maps` makes and names maps, `follow` keeps the tree of processes, `source` reads a ring, `account` reads the ledger.
+//! Dropping the engine detaches and leaves nothing behind.
+
+mod account;
+mod follow;
+mod kernel_view;
+mod maps;
+mod place;
+mod plan;
+mod source;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use spile_core::error::Error;
+use spile_core::event::Layouts;
+use spile_core::loss::Row;
+use spile_core::source::Source;
+use spile_core::spec::{SessionSpec, verify};
+
+use crate::kernel::link::Link;
+use crate::kernel::privilege;
+use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
+use account::Account;
+use follow::Follow;
+use kernel_view::KernelView;
+use maps::Maps;
+use plan::{Planned, located};
+
+/// The gate's states, as programs read them.
+const ACTIVE: u32 = 1;
+const SHUT: u32 = 2;
+
+/// A session's programs in the kernel.
+pub struct Engine {
+    // Links come first: they are dropped before the programs that they run.
+    links: Vec<Link>,
+    follow: Follow,
+    probes: Vec<Probe>,
+    maps: Maps,
+    layouts: Arc<Layouts>,
+    is_closed: Arc<AtomicBool>,
+}
+
+/// One target of one probe, loaded.
+struct Probe {
+    planned: Planned,
+    program: LoadedProgram,
+    account: Account,
+}
+
+impl Engine {
+    /// Resolves, compiles and loads everything. What is wrong with any probe is told at once, and nothing is attached.
+    pub fn prepare(spec: &SessionSpec) -> Result<Self, Error> {
+        verify(spec)?;
+        maps::check_sizes(&spec.limits)?;
+        privilege::check("tracing")?;
+        let kernel = KernelView::default();
+        let planned = plan::plan(spec, &kernel)?;
+        // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
+        let _ = unlimit_locked_memory();
+        let follow = follow::prepare(&spec.target, &kernel)?;
+        let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
+        let maps = Maps::create(spec, planned.len(), wanted)?;
+        let layouts = Layouts::new(planned.iter().map(|planned| planned.layout.clone()).collect())?;
+        let follow = Follow::load(&follow, &maps)?;
+        let mut probes = Vec::with_capacity(planned.len());
+        for planned in planned {
+            let program = &planned.program;
+            let program = LoadedProgram::load(program.kind, &program.name, &maps.relocated(program)?)
+                .map_err(|error| located(error, &spec.probes[planned.probe as usize]))?;
+            probes.push(Probe { planned, program, account: Account::default() });
+        }
+        let engine =
+            Self { links: Vec::new(), follow, probes, maps, layouts: Arc::new(layouts), is_closed: Arc::default() };
+        if let Some(pid) = spec.target.pid {
+            engine.add_pid(pid)?;
+        }
+        Ok(engine)
+    }
+
+    /// How its records are read.
+    pub fn layouts(&self) -> Arc<Layouts> {
+        Arc::clone(&self.layouts)
+    }
+
+    /// The readers of its rings, one for each CPU. There is one set of them.
+    pub fn sources(&mut self) -> Result<Vec<Box<dyn Source>>, Error> {
+        source::open(self.maps.take_rings()?, &self.is_closed)
+    }
+
+    /// Attaches everything, then opens the gate: what attaching itself causes is no event.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.links.extend(self.follow.attach()?);
+        let mut errors = Vec::new();
+        for probe in &self.probes {
+            match probe.planned.attachment.attach(&probe.program) {
+                Ok(link) => self.links.push(link),
+                Err(error) => errors.push(plan::suffixed(error, &probe.planned.suffix)),
+            }
+        }
+        if let Some(error) = Error::all(errors) {
+            self.detach();
+            return Err(error);
+        }
+        for probe in &mut self.probes {
+            probe.account.open(&probe.program)?;
+        }
+        self.maps.set_gate(ACTIVE)
+    }
+
+    /// Shuts the gate and waits until no program writes any more. What the rings hold then is everything: their sources
+    /// end once they have read it.
+    pub fn close(&mut self) -> Result<(), Error> {
+        self.maps.set_gate(SHUT)?;
+        for probe in &mut self.probes {
+            probe.account.close(&probe.program)?;
+        }
+        self.maps.fence()?;
+        self.is_closed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes the programs off their places. The ledger can still be read.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// What became of every hit so far: a row for each target.
+    pub fn ledger(&self) -> Result<Vec<Row>, Error> {
+        self.probes.iter().map(|probe| probe.account.row(&probe.planned, &probe.program, &self.maps)).collect()
+    }
+
+    /// Children of followed processes that found no room in the filter: their events are missing.
+    pub fn lost_children(&self) -> Result<u64, Error> {
+        Ok(self.maps.ledger_row(0)?.first().copied().unwrap_or(0))
+    }
+
+    /// Lets one more process (and, if children are followed, those that it has from now on) through the target filter.
+    pub fn add_pid(&self, pid: u32) -> Result<(), Error> {
+        self.maps.add_pid(pid)
+    }
+
+    /// Event ids and what they are called.
+    pub fn names(&self) -> Vec<(u16, String)> {
+        self.probes.iter().map(|probe| (probe.planned.layout.schema.id, probe.planned.name.clone())).collect()
+    }
+
+    /// What was made of each target: where it is attached, the intermediate form, and the bytecode.
+    pub fn explain(&self) -> String {
+        self.probes.iter().map(|probe| probe.planned.explained()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}

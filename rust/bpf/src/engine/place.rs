@@ -1,0 +1,108 @@
+//! Where a program goes. In: a [`Target`]. Out: its fields, the program's kind, and how it is attached.
+
+use spile_core::error::Error;
+use spile_core::spec::Target;
+
+use super::kernel_view::KernelView;
+use crate::compile::{Fields, NoFields, ProgramKind};
+use crate::kernel::cpu;
+use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints};
+use crate::kernel::link::Link;
+use crate::kernel::nearest::nearest;
+use crate::kernel::program::LoadedProgram;
+
+/// The kernel's limit on timers and the file that says it.
+const MAX_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
+
+/// A target that exists.
+pub(super) struct Place {
+    pub kind: ProgramKind,
+    pub fields: Box<dyn Fields>,
+    pub attachment: Attachment,
+    /// What its events are called.
+    pub name: String,
+}
+
+/// How a program is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attachment {
+    RawTracepoint { name: String },
+    Tracepoint { name: String, id: u64 },
+    Timer { hz: u64 },
+}
+
+impl Attachment {
+    pub(super) fn attach(&self, program: &LoadedProgram) -> Result<Link, Error> {
+        match self {
+            Self::RawTracepoint { name } => Link::raw_tracepoint(name, program),
+            Self::Tracepoint { name, id } => Link::tracepoint(name, *id, program),
+            Self::Timer { hz } => Link::timer(*hz, &cpu::online()?, program),
+        }
+    }
+}
+
+/// Finds a target. `wants_types` says that a path leads behind a pointer.
+pub(super) fn resolve(target: &Target, wants_types: bool, kernel: &KernelView) -> Result<Place, Error> {
+    match target {
+        Target::Tracepoint { category, name } => tracepoint(category, name, wants_types, kernel),
+        Target::RawTracepoint { name } => raw_tracepoint(name, kernel),
+        Target::Profile { hz } => profile(*hz),
+    }
+}
+
+fn tracepoint(category: &str, name: &str, wants_types: bool, kernel: &KernelView) -> Result<Place, Error> {
+    let tracefs = kernel.tracefs()?;
+    let format = tracefs.format(category, name)?;
+    let btf = if wants_types { Some(kernel.btf()?) } else { None };
+    let spelled = format!("{category}:{name}");
+    Ok(Place {
+        kind: ProgramKind::Tracepoint,
+        fields: Box::new(TracepointFields::new(format!("tracepoint:{spelled}"), &format, btf)),
+        attachment: Attachment::Tracepoint { id: tracefs.id(category, name)?, name: spelled },
+        name: name.into(),
+    })
+}
+
+fn raw_tracepoint(name: &str, kernel: &KernelView) -> Result<Place, Error> {
+    // Without BTF there are numbered arguments, and whether the tracepoint exists shows when it is attached.
+    let btf = kernel.btf().ok();
+    let fields = RawTracepointFields::new(name, btf.clone());
+    let fields = fields.ok_or_else(|| unknown(name, &btf.map(|btf| raw_tracepoints(&btf)).unwrap_or_default()))?;
+    Ok(Place {
+        kind: ProgramKind::RawTracepoint,
+        fields: Box::new(fields),
+        attachment: Attachment::RawTracepoint { name: name.into() },
+        name: name.into(),
+    })
+}
+
+fn unknown(name: &str, all: &[String]) -> Error {
+    let near = nearest(name, all.iter().map(String::as_str));
+    let hint = match (name.split_once(':'), near.is_empty()) {
+        (Some((_, last)), _) if all.iter().any(|known| known == last) => {
+            format!("; raw tracepoints have no category: raw_tracepoint:{last}")
+        }
+        (_, false) => format!("; did you mean {}?", near.join(", ")),
+        (_, true) if name.starts_with("sys_enter_") || name.starts_with("sys_exit_") => {
+            "; single system calls are classic tracepoints (tracepoint:syscalls:…), and the raw ones are sys_enter and \
+             sys_exit"
+                .into()
+        }
+        _ => " (it may belong to a module that isn't loaded)".into(),
+    };
+    Error::ProbeNotFound { message: format!("this kernel has no raw tracepoint {name}{hint}") }
+}
+
+fn profile(hz: u64) -> Result<Place, Error> {
+    let most = std::fs::read_to_string(MAX_RATE).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let most = most.unwrap_or(u64::MAX);
+    if hz == 0 || hz > most {
+        return Err(Error::spec("hz", format!("a timer of {hz} Hz: from 1 to {most} are possible ({MAX_RATE})")));
+    }
+    Ok(Place {
+        kind: ProgramKind::PerfEvent,
+        fields: Box::new(NoFields),
+        attachment: Attachment::Timer { hz },
+        name: "profile".into(),
+    })
+}
