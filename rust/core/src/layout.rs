@@ -81,6 +81,27 @@ pub enum FieldType {
     },
 }
 
+impl FieldType {
+    /// As documentation and tables name it.
+    pub fn spelling(self) -> &'static str {
+        match self {
+            Self::Int { size: 1, signed: false } => "u8",
+            Self::Int { size: 2, signed: false } => "u16",
+            Self::Int { size: 4, signed: false } => "u32",
+            Self::Int { signed: false, .. } => "u64",
+            Self::Int { size: 1, signed: true } => "s8",
+            Self::Int { size: 2, signed: true } => "s16",
+            Self::Int { size: 4, signed: true } => "s32",
+            Self::Int { signed: true, .. } => "s64",
+            Self::FixedString { .. } | Self::String { .. } => "string",
+            Self::Bytes { .. } => "bytes",
+            Self::Name => "name",
+            Self::Stack { space: StackSpace::Kernel } => "kernel stack",
+            Self::Stack { space: StackSpace::User } => "user stack",
+        }
+    }
+}
+
 /// What a column is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

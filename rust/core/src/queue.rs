@@ -62,11 +62,16 @@ impl Queue {
         self.ready.notify_one();
     }
 
-    /// Takes the oldest batch, and waits for one as long as `timeout`, or for ever.
-    pub fn pop(&self, timeout: Option<Duration>) -> Popped {
+    /// How often [`Self::wake`] was called so far.
+    pub fn wakes(&self) -> u64 {
+        self.lock().wakes
+    }
+
+    /// Takes the oldest batch, and waits for one as long as `timeout`, or for ever, unless someone woke the queue since
+    /// there were `wakes`.
+    pub fn pop(&self, timeout: Option<Duration>, wakes: u64) -> Popped {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.lock();
-        let wakes = state.wakes;
         loop {
             if let Some(batch) = state.batches.pop_front() {
                 state.bytes -= batch.nbytes();

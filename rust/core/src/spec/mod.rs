@@ -176,6 +176,14 @@ fn refuse_form(text: &str, error: &serde_json::Error) -> Error {
 }
 
 impl Target {
+    /// The last part of its spelling, which names its events.
+    pub fn last_name(&self) -> String {
+        match self {
+            Self::Tracepoint { name, .. } | Self::RawTracepoint { name } => name.clone(),
+            Self::Profile { .. } => "profile".into(),
+        }
+    }
+
     /// The spelling of the command line, such as `tracepoint:sched:sched_switch`.
     pub fn spelling(&self) -> String {
         match self {
