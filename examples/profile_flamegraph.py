@@ -28,7 +28,7 @@ def main() -> None:
 
     print(f"{samples.total:,} samples, {session.losses}")
     for (name, stack), count in samples.top(5):
-        where = stack[0] if len(stack) else "in user space"
+        where = stack[0] if stack else "in user space"
         print(f"{count:>7,}  {name:<16} {where}")
     if samples:
         options.output.parent.mkdir(parents=True, exist_ok=True)

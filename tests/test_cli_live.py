@@ -1,0 +1,249 @@
+"""The command against workloads that know their own numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli_support import SPILE, getppid, python, spile, spile_json
+
+pytestmark = pytest.mark.live
+
+CALLS = 5000
+GETPPID = "syscalls:sys_enter_getppid"
+
+
+def test_a_count_is_the_workload_s() -> None:
+    assert spile_json("count", GETPPID, "-c", getppid(CALLS)) == [{"by": {}, "count": CALLS}]
+
+
+def test_counts_are_kept_apart_by_their_keys() -> None:
+    two = python(f"import os\nfor _ in range({CALLS}): os.getppid()\nif os.fork():\n os.wait()\nelse:\n os.getppid()")
+    rows = spile_json("count", GETPPID, "--by", "pid,comm", "-c", two)
+    assert [row["count"] for row in rows] == [CALLS, 1]
+    assert all(list(row["by"]) == ["pid", "comm"] for row in rows)
+    assert rows[0]["by"]["pid"] != rows[1]["by"]["pid"]
+
+
+def test_a_condition_is_the_kernel_s_business() -> None:
+    number = 110  # getppid(2) on x86-64
+    counted = spile_json("count", "raw_syscalls:sys_enter", "--where", f"arg.id == {number}", "-c", getppid(CALLS))
+    assert counted == [{"by": {}, "count": CALLS}]
+    none = spile_json("count", GETPPID, "--where", "comm == 'nobody' or cpu > 4000", "-c", getppid(10))
+    assert none == [{"by": {}, "count": 0}]
+
+
+def test_a_stack_as_key_is_a_list_of_frames() -> None:
+    rows = spile_json("count", GETPPID, "--by", "kstack", "--top", "1", "-c", getppid(100))
+    assert len(rows) == 1
+    frames = rows[0]["by"]["kstack"]
+    assert any("syscall" in frame for frame in frames), frames
+
+
+def test_a_pipe_gets_lines_of_columns() -> None:
+    done = spile("count", GETPPID, "--by", "comm", "-c", getppid(CALLS))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"{CALLS}\tpython\S*\n", done.stdout)
+    assert f"{CALLS:,} hits under 1 keys" in done.stderr
+
+
+def test_a_process_is_traced_by_its_pid() -> None:
+    code = "import os, time\nwhile True:\n os.getppid()\n time.sleep(0.01)"
+    with subprocess.Popen([sys.executable, "-c", code]) as child:
+        try:
+            rows = spile_json("count", GETPPID, "--by", "pid", "-p", str(child.pid), "--duration", "500ms")
+        finally:
+            child.kill()
+    assert [row["by"]["pid"] for row in rows] == [child.pid]
+    assert 10 <= rows[0]["count"] <= 60
+
+
+def test_each_event_is_a_line() -> None:
+    opened = "/etc/hostname"
+    rows = spile_json(
+        "trace",
+        "syscalls:sys_enter_openat",
+        "--capture",
+        "pid,comm,path=string(arg.filename)",
+        "-c",
+        python(f"open({opened!r})"),
+    )
+    assert opened in [row["fields"]["path"] for row in rows]
+    assert all(list(row["fields"]) == ["pid", "comm", "path"] for row in rows)
+    assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
+    assert {row["probe"] for row in rows} == {"sys_enter_openat"}
+
+
+def test_all_own_fields_come_without_asking() -> None:
+    done = spile("trace", "syscalls:sys_enter_openat", "--limit", "1", "-c", python("open('/etc/hostname')"))
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\d\d:\d\d:\d\d\.\d{6} +\d+ sys_enter_openat .*flags=\d+", done.stdout)
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_stack_s_frames_stand_below_their_event() -> None:
+    done = spile("trace", GETPPID, "--capture", "comm,trace=kstack", "--limit", "2", "-c", getppid(10))
+    lines = done.stdout.splitlines()
+    assert sum("sys_enter_getppid comm=" in line for line in lines) == 2
+    assert lines[1] == "    trace:"
+    assert lines[2].startswith("        ")
+
+
+def test_a_timer_s_samples_say_who_was_interrupted() -> None:
+    rows = spile_json("trace", "profile:997", "--limit", "5", "-c", python("while True: pass"))
+    assert len(rows) == 5
+    assert all(row["fields"]["comm"].startswith("python") for row in rows)
+
+
+@pytest.mark.parametrize(("command", "status"), [("true", 0), ("sh -c 'exit 7'", 7), ("sh -c 'kill -KILL $$'", 137)])
+def test_the_command_s_own_status_is_passed_on(command: str, status: int) -> None:
+    assert spile("count", GETPPID, "-c", command).returncode == status
+
+
+def test_the_limit_ends_a_command_without_an_error() -> None:
+    began = time.monotonic()
+    done = spile("trace", GETPPID, "--limit", "3", "-c", python("import os\nwhile True: os.getppid()"))
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_in_order(number: signal.Signals) -> None:
+    code = python("import os, time\nfor _ in range(7): os.getppid()\nprint('ready', flush=True)\ntime.sleep(60)")
+    with subprocess.Popen(
+        [*SPILE, "count", GETPPID, "--json", "-c", code], stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(number)
+        rest, _ = running.communicate(timeout=20)
+    assert json.loads(rest) == {"by": {}, "count": 7}
+
+
+def test_a_reader_that_goes_is_no_error() -> None:
+    with subprocess.Popen(
+        [*SPILE, "trace", GETPPID, "-c", python("import os\nwhile True: os.getppid()")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        errors = running.stderr.read()
+        assert running.wait(20) == 0, errors
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["count", "sched:sched_swich"], ["sched_switch"]),
+        (["count", "raw_tracepoint:sys_entr"], ["sys_enter"]),
+        (["trace", "sched:sched_switch", "--capture", "arg.prev_pidd"], ["prev_pid"]),
+        (["list", "sched:sched_swich"], ["sched_switch"]),
+    ],
+)
+def test_unknown_names_have_neighbours(arguments: list[str], words: list[str]) -> None:
+    done = spile(*arguments)
+    assert done.returncode == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "declared at" not in done.stderr
+
+
+def test_probes_are_listed_by_part_pattern_and_kind() -> None:
+    assert "tracepoint:sched:sched_switch" in spile("list", "sched_swi").stdout.splitlines()
+    assert "tracepoint:sched:sched_switch" in spile("list", "sched:*").stdout.splitlines()
+    only = spile("list", "tracepoint:sched:*").stdout.splitlines()
+    assert only
+    assert all(line.startswith("tracepoint:sched:") for line in only)
+    assert spile("list", "raw_tracepoint:sched_switch").stdout == "raw_tracepoint:sched_switch\n"
+
+
+def test_fields_are_listed_with_their_types() -> None:
+    (probe,) = spile_json("list", "tracepoint:sched:sched_switch", "--fields")
+    assert {"name": "prev_pid", "type": "pid_t"} in probe["fields"]
+    assert "    arg.prev_pid " in spile("list", "tracepoint:sched:sched_switch", "--fields").stdout
+
+
+def test_the_doctor_says_what_each_thing_costs() -> None:
+    features = spile_json("doctor")
+    assert all(feature["feature"] and feature["detail"] for feature in features)
+    assert all(feature["cost"] for feature in features if not feature["works"])
+    assert len(spile("doctor").stdout.splitlines()) == len(features) + 1
+
+
+def test_a_script_s_own_handlers_are_found(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, spile as sp\n"
+        f"session = sp.Session(command={getppid(9)!r})\n"
+        f"session.tracepoint({GETPPID!r}, capture={{'pid': sp.pid}})\n"
+        "seen = 0\n"
+        "def on_sys_enter_getppid(pid):\n    global seen\n    seen += 1\n"
+        "def on_end_trace_session():\n    print(seen, *sys.argv[1:])\n"
+    )
+    done = spile("run", str(script), "--duration", "x")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "9 --duration x\n"
+
+
+def test_a_script_s_mistake_is_a_message_and_its_bug_a_traceback(tmp_path: Path) -> None:
+    mistake = tmp_path / "mistake.py"
+    mistake.write_text("import spile as sp\nsession = sp.Session()\nsession.tracepoint('sched:nothing').count()\n")
+    done = spile("run", str(mistake))
+    assert done.returncode == 1
+    assert "sched:nothing" in done.stderr
+    assert f"{mistake}:3" in done.stderr
+    assert "Traceback" not in done.stderr
+    bug = tmp_path / "bug.py"
+    bug.write_text("1 / 0\n")
+    done = spile("run", str(bug))
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "runpy" not in done.stderr
+    assert "click" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["count", GETPPID, "--by", "comm"], ["count", "sched:sched_switch", "--by", "kstack"], ["doctor"]]
+)
+def test_a_terminal_gets_a_table(arguments: list[str]) -> None:
+    ending = ["-d", "1", "-p", str(os.getpid())] if arguments[0] == "count" and arguments[1] == GETPPID else ["-d", "1"]
+    text = on_a_terminal(*arguments, *(ending if arguments[0] == "count" else []))
+    assert "Traceback" not in text
+    assert ("count" if arguments[0] == "count" else "feature") in text
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """What a terminal of the usual size would be sent."""
+    keyboard, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    with subprocess.Popen(
+        [*SPILE, *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+    ) as child:
+        os.close(terminal)
+        sent = b""
+        while True:
+            try:
+                part = os.read(keyboard, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            sent += part
+        assert child.wait(20) == 0, sent
+    os.close(keyboard)
+    return sent.decode(errors="replace")

@@ -1,0 +1,88 @@
+"""The examples do what they say, for a short while."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_support import SPILE
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(example: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs an example, which must succeed."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / example), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.live
+def test_the_lock_tracer_tells_and_draws(tmp_path: Path) -> None:
+    told = run("lock_tracer.py", "--seconds", "2", cwd=tmp_path).stdout
+    assert re.search(r"Where tasks gave up the CPU: [1-9][\d,]* times", told)
+    assert re.search(r"\w+\+0x[0-9a-f]+", told)
+    assert "Losses: " in told
+    picture = tmp_path / "demo-output" / "sched-switch.svg"
+    assert str(picture) in told
+    assert "<svg" in picture.read_text()
+
+
+@pytest.mark.live
+def test_opens_are_those_of_the_command(tmp_path: Path) -> None:
+    shown = run("opensnoop.py", "cat", "/etc/hostname", cwd=tmp_path).stdout
+    assert re.search(r"^\d+ +cat +0x\d+ /etc/hostname$", shown, re.MULTILINE)
+
+
+@pytest.mark.live
+def test_programs_are_logged_as_they_start(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*SPILE, "run", "--limit", "3", str(EXAMPLES / "execlog.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "3 programs started."
+
+
+@pytest.mark.live
+def test_a_profile_is_drawn(tmp_path: Path) -> None:
+    busy = [sys.executable, "-c", "for _ in range(20_000_000): pass"]
+    shown = run("profile_flamegraph.py", "--hz", "499", "-o", "cpu.svg", *busy, cwd=tmp_path).stdout
+    assert re.match(r"[1-9]\d* samples", shown)
+    assert "<svg" in (tmp_path / "cpu.svg").read_text()
+
+
+@pytest.mark.live
+def test_events_go_beside_other_tasks(tmp_path: Path) -> None:
+    shown = run("async_switches.py", "--seconds", "2", cwd=tmp_path).stdout
+    assert "switches so far; busiest: " in shown
+    assert re.search(r"^[1-9][\d,]* switches by \d+ names; ", shown, re.MULTILINE)
+
+
+def test_the_example_of_2008_is_told_what_can_be_probed(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "vfs_read_2008.py")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "spile.errors.Unsupported" in done.stderr
+    assert "tracepoint" in done.stderr
+
+
+def test_every_example_is_tested() -> None:
+    tests = Path(__file__).read_text(encoding="utf-8")
+    programs = {path.name for path in EXAMPLES.glob("*.py")} - {"compile_workload.py"}
+    assert {name for name in programs if name not in tests} == set()
