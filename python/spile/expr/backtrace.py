@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spile.errors import SpecError
 from spile.expr import operand
@@ -11,7 +11,7 @@ from spile.expr.stack import MAX_STACK_DEPTH, StackTrace
 from spile.expr.wrapper import Expr
 
 if TYPE_CHECKING:
-    from spile._native import Stack
+    from spile._native import Stack  # noqa: F401 - named in the base class
 
 
 class Backtrace(Expr["Stack"]):
@@ -22,13 +22,19 @@ class Backtrace(Expr["Stack"]):
     def __getitem__(self, frames: slice, /) -> Backtrace:
         node = operand.node_of(self)
         assert isinstance(node, StackTrace)
-        if not isinstance(frames, slice) or frames.start not in (None, 0) or frames.step not in (None, 1):
-            raise SpecError(f"a stack is cut from its outer end alone: {self!r}[:8] keeps the 8 innermost frames")
-        if frames.stop is None:
+        stop = _stop(frames, node)
+        if stop is None:
             return self
-        if not is_integer(frames.stop) or not 1 <= int(frames.stop) <= MAX_STACK_DEPTH:
-            raise SpecError(
-                f"{self!r}[:n] keeps n frames, an integer within 1 … {MAX_STACK_DEPTH}, not {frames.stop!r}"
-            )
-        kept = int(frames.stop) if node.frames is None else min(node.frames, int(frames.stop))
-        return Backtrace(StackTrace(node.space, kept))
+        return Backtrace(StackTrace(node.space, stop if node.frames is None else min(node.frames, stop)))
+
+
+def _stop(frames: Any, node: StackTrace) -> int | None:
+    stack = node.spell()
+    if not isinstance(frames, slice) or frames.start not in (None, 0) or frames.step not in (None, 1):
+        raise SpecError(f"a stack is cut from its outer end alone: {stack}[:8] keeps the 8 innermost frames")
+    stop = frames.stop
+    if stop is None:
+        return None
+    if not is_integer(stop) or not 1 <= int(stop) <= MAX_STACK_DEPTH:
+        raise SpecError(f"{stack}[:n] keeps n frames, an integer within 1 … {MAX_STACK_DEPTH}, not {stop!r}")
+    return int(stop)

@@ -21,7 +21,8 @@ def is_integer(value: object) -> bool:
 
 def integer(value: object) -> int:
     """A literal of at most 64 bits."""
-    number = operator.index(value)  # type: ignore[arg-type]
+    # Twice, for a bool and an enum's member are their own index.
+    number = int(operator.index(value))  # type: ignore[arg-type]
     if not LEAST <= number <= GREATEST:
         shown = str(number) if number.bit_length() < 200 else f"an integer of {number.bit_length()} bits"
         raise SpecError(f"{shown} does not fit 64 bits: a literal lies within -2**63 … 2**64 - 1")

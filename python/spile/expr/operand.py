@@ -64,9 +64,8 @@ def number(operand: object, operator: str) -> ValueNode:
 def string(node: ValueNode, what: str) -> ValueNode:
     """A node whose value may be a string."""
     if node.kind is Kind.INT:
-        remedy = ""
-        if not isinstance(node, Context | Integer):
-            remedy = f"; to read a string behind a pointer say string({node.spell()})"
+        is_address = not isinstance(node, Context | Integer)
+        remedy = f"; to read a string behind a pointer say string({node.spell()})" if is_address else ""
         raise SpecError(f"{what} wants a string, and {node.spell()} is an integer{remedy}")
     if node.kind is Kind.STACK:
         raise SpecError(f"{what} wants a string, and {node.spell()} is a stack: capture it, or count by it")
@@ -98,7 +97,7 @@ def compared(left: object, operator: str, right: object) -> ConditionNode:
     other = node_of(right)
     is_equality = operator in ("==", "!=")
     if is_equality and (isinstance(right, str | bytes) or (node.kind is Kind.STRING and other is None)):
-        what = f"{node.spell()} {operator} …"
+        what = f"{node.spell()} {operator} {right!a}"
         string(node, what)
         equal = StringIn(node, (string_literal(node, right, what),))
         return equal if operator == "==" else Not(equal)
@@ -116,13 +115,13 @@ def condition(operand: object, what: str) -> ConditionNode:
         return node
     if isinstance(node, ValueNode):
         raise SpecError(
-            f"{what} takes a condition, and {node.spell()} is a value: say {node.spell()} != 0. {_PARENTHESES}"
+            f"{what} takes a condition, and {node.spell()} is a value: say {node.spell()} != 0{_parentheses(what)}"
         )
     if isinstance(operand, bool):
         raise SpecError(f"{what} takes a condition, not {operand}: Python has compared two values of its own already")
     if isinstance(operand, str):
         raise SpecError(f"{what} takes a condition, not a string: say expr({operand!a})")
-    raise SpecError(f"{what} takes a condition, such as arg.count > 4096, not {described(operand)}. {_PARENTHESES}")
+    raise SpecError(f"{what} takes a condition, such as arg.count > 4096, not {described(operand)}{_parentheses(what)}")
 
 
 def described(operand: object) -> str:
@@ -132,6 +131,10 @@ def described(operand: object) -> str:
     if isinstance(operand, str):
         return f"the string {operand!a}"
     return f"a {type(operand).__name__}"
+
+
+def _parentheses(what: str) -> str:
+    return f". {_PARENTHESES}" if what in ("&", "|", "~") else ""
 
 
 def _integer_remedy(operand: object) -> str:

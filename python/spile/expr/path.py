@@ -12,7 +12,7 @@ from spile.expr.wrapper import Expr
 
 
 class Path(Expr[Any]):
-    """A field, or the way to one: ``arg.count``, ``arg["from"]`` (a keyword), ``arg[0]`` (the first), ``arg.file.f_op``.
+    """A field, or the way to one: ``arg.count``, ``arg["from"]`` (a keyword), ``arg[0]`` (the first), ``arg.file.pos``.
 
     Every attribute is a kernel field, whatever its name; only names with two underscores at both ends are Python's.
     Whether a field exists, and its type, is asked when the session starts or is checked.

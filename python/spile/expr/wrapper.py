@@ -74,8 +74,8 @@ class Expr(_Frozen, Generic[T_co]):
     """A value of type `T_co` that a probe computes when it fires: ``pid``, ``arg.count``, ``utime // ms``, ``kstack``.
 
     Integers have 64 bits and wrap; comparisons are mathematical; ``//`` and ``%`` floor, and by zero give 0; ``~``
-    keeps the type's width. Comparisons give a `Condition`. Every operator raises SpecError for operands that can't be: a
-    string with a number, a stack in a condition, a float, a literal of more than 64 bits.
+    keeps the type's width. Comparisons give a `Condition`. Each raises SpecError for operands that can't be: a string
+    with a number, a stack in a condition, a float, a literal of more than 64 bits.
 
     As a class attribute of an `Event` subclass it is a typed field: of the class, the `Expr`; of an event, its value.
     """
@@ -264,8 +264,8 @@ class Condition(_Frozen):
 
         def _no_value(self, *_):
             raise SpecError(
-                f"`{self!r}` is a condition, not a value: it can't be compared or calculated with. & and | bind tighter "
-                "than comparisons, so put each comparison in parentheses; write ~ for `not`, and & for a < b < c"
+                f"`{self!r}` is a condition, not a value: it can't be compared or calculated with. & and | "
+                "bind tighter than comparisons: put each comparison in parentheses; for `not` write ~, for a < b < c write &"
             )
 
         __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value
