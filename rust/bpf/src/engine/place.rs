@@ -6,9 +6,8 @@ use spile_core::spec::Target;
 use super::kernel_view::KernelView;
 use crate::compile::{Fields, NoFields, ProgramKind};
 use crate::kernel::cpu;
-use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints};
+use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints, unknown_raw_tracepoint};
 use crate::kernel::link::Link;
-use crate::kernel::nearest::nearest;
 use crate::kernel::program::LoadedProgram;
 
 /// The kernel's limit on timers and the file that says it.
@@ -67,30 +66,14 @@ fn raw_tracepoint(name: &str, kernel: &KernelView) -> Result<Place, Error> {
     // Without BTF there are numbered arguments, and whether the tracepoint exists shows when it is attached.
     let btf = kernel.btf().ok();
     let fields = RawTracepointFields::new(name, btf.clone());
-    let fields = fields.ok_or_else(|| unknown(name, &btf.map(|btf| raw_tracepoints(&btf)).unwrap_or_default()))?;
+    let fields = fields
+        .ok_or_else(|| unknown_raw_tracepoint(name, &btf.map(|btf| raw_tracepoints(&btf)).unwrap_or_default()))?;
     Ok(Place {
         kind: ProgramKind::RawTracepoint,
         fields: Box::new(fields),
         attachment: Attachment::RawTracepoint { name: name.into() },
         name: name.into(),
     })
-}
-
-fn unknown(name: &str, all: &[String]) -> Error {
-    let near = nearest(name, all.iter().map(String::as_str));
-    let hint = match (name.split_once(':'), near.is_empty()) {
-        (Some((_, last)), _) if all.iter().any(|known| known == last) => {
-            format!("; raw tracepoints have no category: raw_tracepoint:{last}")
-        }
-        (_, false) => format!("; did you mean {}?", near.join(", ")),
-        (_, true) if name.starts_with("sys_enter_") || name.starts_with("sys_exit_") => {
-            "; single system calls are classic tracepoints (tracepoint:syscalls:…), and the raw ones are sys_enter and \
-             sys_exit"
-                .into()
-        }
-        _ => " (it may belong to a module that isn't loaded)".into(),
-    };
-    Error::ProbeNotFound { message: format!("this kernel has no raw tracepoint {name}{hint}") }
 }
 
 fn profile(hz: u64) -> Result<Place, Error> {

@@ -8,7 +8,7 @@ use spile_core::spec::PathStep;
 use super::btf::path::{follow, follow_pointee};
 use super::btf::{Btf, Kind};
 use super::format::{self, FormatField};
-use super::nearest::proposal;
+use super::nearest::{nearest, proposal};
 use crate::compile::{Access, Fields};
 
 /// The most arguments that a raw tracepoint has (`MAX_BPF_FUNC_ARGS`).
@@ -170,6 +170,24 @@ pub fn raw_tracepoints(btf: &Btf) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The error for a raw tracepoint that isn't among `all`.
+pub fn unknown_raw_tracepoint(name: &str, all: &[String]) -> Error {
+    let near = nearest(name, all.iter().map(String::as_str));
+    let hint = match (name.split_once(':'), near.is_empty()) {
+        (Some((_, last)), _) if all.iter().any(|known| known == last) => {
+            format!("; raw tracepoints have no category: raw_tracepoint:{last}")
+        }
+        (_, false) => format!("; did you mean {}?", near.join(", ")),
+        (_, true) if name.starts_with("sys_enter_") || name.starts_with("sys_exit_") => {
+            "; single system calls are classic tracepoints (tracepoint:syscalls:…), and the raw ones are sys_enter and \
+             sys_exit"
+                .into()
+        }
+        _ => " (it may belong to a module that isn't loaded)".into(),
+    };
+    Error::ProbeNotFound { message: format!("this kernel has no raw tracepoint {name}{hint}") }
 }
 
 /// The arguments of a tracepoint, without the first, which is the kernel's own. `__traceiter_NAME` (from 5.10) has their

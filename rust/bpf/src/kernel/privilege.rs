@@ -5,8 +5,12 @@ use spile_core::error::Error;
 /// A capability that tracing needs, by its bit in `/proc/self/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
+    /// Reading files that belong to others, such as tracefs.
+    DacReadSearch = 2,
     /// Everything below, on kernels before 5.8 the only way.
     SysAdmin = 21,
+    /// Kernel addresses.
+    Syslog = 34,
     /// perf events, kernel addresses and reading memory from programs.
     Perfmon = 38,
     /// Maps and programs.
@@ -17,7 +21,9 @@ impl Capability {
     /// As capabilities(7) spells it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
             Self::SysAdmin => "CAP_SYS_ADMIN",
+            Self::Syslog => "CAP_SYSLOG",
             Self::Perfmon => "CAP_PERFMON",
             Self::Bpf => "CAP_BPF",
         }
@@ -30,9 +36,15 @@ pub fn effective(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Whether `mask` lets its holder use `capability`.
+/// Whether `mask` has `capability` itself.
+pub fn has_exactly(mask: u64, capability: Capability) -> bool {
+    mask >> capability as u32 & 1 == 1
+}
+
+/// Whether `mask` lets its holder do what `capability` is for: CAP_SYS_ADMIN includes what was split off from it later.
 pub fn has(mask: u64, capability: Capability) -> bool {
-    mask >> capability as u32 & 1 == 1 || mask >> Capability::SysAdmin as u32 & 1 == 1
+    let is_part = matches!(capability, Capability::Bpf | Capability::Perfmon | Capability::Syslog);
+    has_exactly(mask, capability) || (is_part && has_exactly(mask, Capability::SysAdmin))
 }
 
 /// Those of CAP_BPF and CAP_PERFMON that are missing.

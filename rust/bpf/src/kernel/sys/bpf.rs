@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type};
 
 use super::{Syscall, call, call_for_fd};
 
@@ -98,6 +98,28 @@ pub fn load_program(kind: bpf_prog_type, name: &str, insns: &[u64], log: Option<
         part.log_buf = log.as_mut_ptr() as u64;
     }
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_PROG_LOAD, attr: &mut attr })
+}
+
+/// `BPF_PROG_LOAD` of a program for a kernel function's entry; `function` is the function's number in the kernel's BTF.
+pub fn load_fentry(name: &str, insns: &[u64], function: u32) -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    // SAFETY: writing a field of a union of integers.
+    let part = unsafe { &mut attr.__bindgen_anon_3 };
+    part.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+    part.expected_attach_type = bpf_attach_type::BPF_TRACE_FENTRY as u32;
+    part.attach_btf_id = function;
+    part.insn_cnt = u32::try_from(insns.len()).map_err(io::Error::other)?;
+    part.insns = insns.as_ptr() as u64;
+    part.license = c"Dual MIT/GPL".as_ptr() as u64;
+    part.prog_name = name_bytes(name);
+    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_PROG_LOAD, attr: &mut attr })
+}
+
+/// `BPF_RAW_TRACEPOINT_OPEN` of a program that names its place itself.
+pub fn open_fentry(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    attr.raw_tracepoint.prog_fd = raw(program);
+    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, attr: &mut attr })
 }
 
 /// `BPF_RAW_TRACEPOINT_OPEN`. The answer is the link: closing it detaches.

@@ -1,5 +1,6 @@
 //! perf_event_open(2), for the two kinds of event that carry programs.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
@@ -7,7 +8,7 @@ use aya_obj::generated::{PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, perf_sw_
 
 use super::{Syscall, call, call_for_fd};
 
-/// `struct perf_event_attr` as of its first version, `PERF_ATTR_SIZE_VER0`: every kernel knows it, and it suffices.
+/// `struct perf_event_attr` as of its second version, `PERF_ATTR_SIZE_VER1`: every kernel knows it, and it suffices.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 #[expect(missing_docs, reason = "each field is the manual page's")]
@@ -22,6 +23,7 @@ pub struct EventAttr {
     pub wakeup_events: u32,
     pub breakpoint_type: u32,
     pub config1: u64,
+    pub config2: u64,
 }
 
 /// `perf_event_attr.freq`: the period is a frequency.
@@ -52,6 +54,11 @@ pub fn open_timer(hz: u64, cpu: i32) -> io::Result<OwnedFd> {
         },
         cpu,
     )
+}
+
+/// Opens a probe on a kernel function; `kind` is the number of perf's kprobe source.
+pub fn open_kprobe(kind: u32, function: &CStr) -> io::Result<OwnedFd> {
+    open(EventAttr { kind, config1: function.as_ptr() as u64, ..EventAttr::default() }, 0)
 }
 
 fn open(mut attr: EventAttr, cpu: i32) -> io::Result<OwnedFd> {
