@@ -27,6 +27,8 @@ class Application(click.Group):
         except spile.Error as error:
             complain(error)
             ctx.exit(2 if isinstance(error, spile.SpecError) else 1)
+        except KeyboardInterrupt:
+            ctx.exit(130)
         except BrokenPipeError:
             # The reader has gone (`| head`): nothing is wrong, and the interpreter's own flush at exit must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

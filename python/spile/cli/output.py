@@ -32,6 +32,8 @@ def complain(error: Exception) -> None:
     """One readable message. Where in this package a probe was declared is of no use to anybody."""
     console = remarks()
     console.print(Text.assemble(("spile: ", "bold red"), _OWN_PLACE.sub("", str(error))))
+    for note in getattr(error, "__notes__", ()):
+        console.print(Text(f"       {note}", style="dim"))
 
 
 def text(value: Any) -> str:

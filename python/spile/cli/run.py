@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import runpy
 import sys
+import traceback
 from pathlib import Path
-from types import SimpleNamespace
+from types import TracebackType
+from typing import Any
 
 import click
 
@@ -34,13 +36,44 @@ def command(script: str, arguments: tuple[str, ...], duration: float | None, lim
     """
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(Path(script).resolve().parent))
-    names = runpy.run_path(script, run_name="__main__")
-    waiting = {name: value for name, value in names.items() if isinstance(value, spile.Session) and not _started(value)}
-    if len(set(map(id, waiting.values()))) > 1:
-        raise spile.StateError(
-            f"{script} leaves {len(waiting)} sessions to be run ({', '.join(waiting)}); start all but one"
-        )
-    for session in list(waiting.values())[:1]:
-        session.run(handlers=SimpleNamespace(**names), duration=duration, limit=limit)
+    try:
+        names = runpy.run_path(script, run_name="__main__")
+        session = left_alone(script, names)
+        if session is not None:
+            session.run(handlers=names, duration=duration, limit=limit)
+    except Exception as error:
+        own = _own_frames(script, error.__traceback__)
+        if isinstance(error, spile.Error):
+            _say_where(script, error, own)
+            raise
+        traceback.print_exception(error.with_traceback(own))
+        raise SystemExit(1) from None
+    if session is not None:
         report(session)
         raise SystemExit(options.exit_status(session))
+
+
+def left_alone(script: str, names: dict[str, Any]) -> spile.Session | None:
+    """The one session that was declared and not started; None where there is none."""
+    sessions = {id(value): name for name, value in names.items() if isinstance(value, spile.Session)}
+    waiting = [name for name in sessions.values() if not names[name].running() and names[name].ended_by is None]
+    if len(waiting) > 1:
+        raise spile.StateError(
+            f"{script} leaves {len(waiting)} sessions to be run ({', '.join(waiting)}): run all but one"
+        )
+    return names[waiting[0]] if waiting else None
+
+
+def _own_frames(script: str, trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the script's first frame on: how spile got there is of no use to anybody."""
+    at = trace
+    while at is not None and at.tb_frame.f_code.co_filename != script:
+        at = at.tb_next
+    return at if at is not None else trace
+
+
+def _say_where(script: str, error: spile.Error, own: TracebackType | None) -> None:
+    """Notes the script's line, where the message doesn't name the script already."""
+    lines = [frame.lineno for frame in traceback.extract_tb(own) if frame.filename == script]
+    if lines and script not in str(error):
+        error.add_note(f"at {script}:{lines[-1]}")
