@@ -41,7 +41,7 @@ def command(
     names = expressions.split(by) if by is not None else []
     keys = tuple(expressions.operand(name) for name in names)
     session = options.session(command, pid)
-    declared = session.probe(options.spelling(probe), where=expressions.condition(where))
+    declared = session.probe(probe, where=expressions.condition(where))
     counts = Counts(names, declared.count(by=keys) if keys else declared.count(), top)
     with session:
         _watch(session, counts, duration, live=on_terminal() and not as_json)

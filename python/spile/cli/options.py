@@ -17,11 +17,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-# A first word that is none of these is a tracepoint's category.
-_KINDS = frozenset({"tracepoint", "raw_tracepoint", "profile", "interval", "software", "hardware"}) | {
-    *("function", "function_return", "syscall", "syscall_return", "uprobe", "uprobe_return", "usdt"),
-}
-
 
 class Duration(click.ParamType):
     """Seconds, or a number with a unit: 10, 0.5, 500ms, 10s, 2m."""
@@ -71,14 +66,8 @@ def session(command: str | None, pid: int | None) -> spile.Session:
 
 
 def exit_status(session: spile.Session) -> int:
-    """The traced command's own status where it ended the session (128 + signal if one killed it), else 0."""
+    """The traced command's own status where its end was the session's (128 + signal if one killed it), else 0."""
     status = session.returncode
-    if status is None:
+    if status is None or session.ended_by != "command":
         return 0
     return 128 - status if status < 0 else status
-
-
-def spelling(probe: str) -> str:
-    """A probe's full spelling: ``sched:sched_switch`` is a tracepoint's."""
-    kind = probe.partition(":")[0]
-    return probe if kind in _KINDS else f"tracepoint:{probe}"

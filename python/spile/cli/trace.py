@@ -45,11 +45,10 @@ def command(
     """
     capture = expressions.captures(",".join(wanted) or default_capture(probe))
     session = options.session(command, pid)
-    declared = session.probe(options.spelling(probe), capture=capture, where=expressions.condition(where))
+    declared = session.probe(probe, capture=capture, where=expressions.condition(where))
     printer = Printer(sys.stdout, as_json=as_json, color=on_terminal())
     declared.on_event(printer.event)
-    with session:
-        session.run(duration=duration, limit=limit)
+    session.run(duration=duration, limit=limit)
     printer.flush()
     report(session)
     raise SystemExit(options.exit_status(session))
