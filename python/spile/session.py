@@ -1,0 +1,674 @@
+"""A session: the one orchestrator, where the road of a description and the road of an event meet.
+
+In: declarations of probes. Out: a spec for the engine, once; then events, tables and losses, until the end.
+A session lives once: declared, running, stopped. `Running` holds the second state; what is declared stays here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from . import handlers as handling
+from .command import Arguments, Command, check_pid
+from .errors import Error, LossWarning, ProbeNotFound, SpecError, StateError, Unsupported
+from .loops import Batches, Events, Ticks
+from .losses import Losses
+from .probe import Probe
+from .running import EndedBy, Running, noting_descriptors
+from .spec import Limits, ProbeSpec, SessionSpec, TargetFilter
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._native import Engine, Event
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+_KINDS = ("tracepoint", "raw_tracepoint", "profile")
+
+
+class Session:
+    """Probes that run together.
+
+    Declare probes, then start: ``with session: …``, ``session.run()`` or ``session.start()``. A session runs once.
+
+        session = spile.Session()
+        switches = session.tracepoint("sched:sched_switch").count(by=spile.kstack)
+        session.run(duration=5)
+        print(switches.top(5))
+
+    `command` (a list, or a string that is split as a shell would) is started with the session and traced with its
+    children from birth; its end ends the session, and what ends the session ends it. `pid` traces a running process,
+    and its children with ``follow=True``; its end ends the session. `cgroup` is a cgroup's path or id.
+    ``system_wide=True`` runs a command without tracing it alone. The tracer itself is kept out, unless `pid` is its own.
+
+    `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
+    bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
+    old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a stack, up to 127.
+
+    Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: str = "auto",
+        command: Arguments | None = None,
+        pid: int | None = None,
+        follow: bool = True,
+        cgroup: str | os.PathLike[str] | int | None = None,
+        system_wide: bool = False,
+        buffer: int = 8 << 20,
+        queue: int = 64 << 20,
+        on_full: str = "drop",
+        interval: float = 1.0,
+        stack_depth: int = 127,
+    ) -> None:
+        self._probes: list[Probe[Any]] = []
+        self._running: Running | None = None
+        self._starting = threading.Lock()
+        self._bases: list[str] = []
+        self._unread: frozenset[int] = frozenset()
+        self._found = handling.Found()
+        self._positional = False
+        self._entered = False
+        self._concluded = False
+        self._spec: SessionSpec | None = None
+        _check_engine(engine)
+        _check_target(command, pid, cgroup, system_wide)
+        if on_full != "drop":
+            raise SpecError(f"on_full={on_full!r} is not known; events that nobody reads in time are dropped: 'drop'")
+        if not interval >= 0:
+            raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
+        self._command = None if command is None else Command(command)
+        self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
+        self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
+
+    # Declaring --------------------------------------------------------------------------------------------------------
+
+    def tracepoint(
+        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
+    ) -> Probe[Any]:
+        """A kernel tracepoint, as ``"sched:sched_switch"``; its fields are those of its format: ``arg.prev_pid``.
+
+        A list, or a pattern such as ``"block:*"``, makes a group: one probe with several members.
+        `capture` is what an event carries: ``{"name": expression}``, a list of expressions that have a name, ``"*"``
+        for all own fields, or an `Event` subclass. `where` is a condition, or a list that must hold together.
+        """
+        return self._declare("tracepoint", target, capture, where, name)
+
+    def raw_tracepoint(
+        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
+    ) -> Probe[Any]:
+        """A tracepoint's raw arguments, as the kernel passes them, by name or position: ``arg.prev.pid``, ``arg[0]``.
+
+        The target is a name without its category: ``"sched_switch"``. Cheaper than `tracepoint`.
+        """
+        return self._declare("raw_tracepoint", target, capture, where, name)
+
+    def profile(self, hz: int, /, *, capture: Any = None, where: Any = None, name: str | None = None) -> Probe[Any]:
+        """A timer on every CPU, `hz` times a second; it has no fields of its own."""
+        return self._declare("profile", hz, capture, where, name)
+
+    def probe(self, text: str, /, *, capture: Any = None, where: Any = None, name: str | None = None) -> Probe[Any]:
+        """A probe as the command line spells it: ``"tracepoint:sched:sched_switch"``, ``"profile:99"``.
+
+        ``"sched:sched_switch"`` alone is a tracepoint.
+        """
+        kind, target = _split_spelling(text)
+        if kind in ("function", "function_return"):
+            self._refuse_function(target)
+        return self._declare(kind, _hertz(target) if kind == "profile" else target, capture, where, name)
+
+    def function(
+        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
+    ) -> Probe[Any]:
+        """A kernel function's entry. This engine can't probe functions yet: raises Unsupported, naming what it can."""
+        self._refuse_function(target)
+
+    def function_return(
+        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
+    ) -> Probe[Any]:
+        """A kernel function's return. This engine can't probe functions yet: raises Unsupported, naming what it can."""
+        self._refuse_function(target)
+
+    def _declare(self, kind: str, target: Any, capture: Any, where: Any, name: str | None) -> Probe[Any]:
+        self._must_be_declaring()
+        probe: Probe[Any] = Probe(
+            self, kind, target, capture=capture, where=where, name=name, declared_at=_caller()
+        )
+        self._name(probe, name)
+        self._probes.append(probe)
+        return probe
+
+    def __getitem__(self, name: str) -> Probe[Any]:
+        """The probe of that name. Raises KeyError, naming the nearest."""
+        for probe in self._probes:
+            if probe.name == name:
+                return probe
+        raise KeyError(f"no probe is called {name!r}{handling._near(name, [probe.name for probe in self._probes])}")
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Verifies, compiles, attaches everything, then lets the events in; a Rust thread drains from now on.
+
+        Raises StateError when it was started before, SpecError, ProbeNotFound, FieldNotFound, Unsupported,
+        PrivilegeError or EngineError when something can't be had (all probes' errors together), OSError when the
+        command can't be executed. After an error nothing is attached, and the session can be corrected and started.
+        """
+        with self._starting:
+            self._must_be_declaring("start")
+            if not self._probes:
+                raise SpecError('a session needs a probe: declare one, such as session.tracepoint("sched:sched_switch")')
+            command = self._command
+            if self._pid is not None:
+                check_pid(self._pid)
+            try:
+                spec = self._resolve(command.spawn() if command is not None else None)
+                with noting_descriptors() as descriptors:
+                    engine = self._engine(spec)
+                    running = Running(engine, command, self._pid, self._interval)
+                    running.plan = self._plan(engine.events(), spec)
+                    self._bind_tables(running)
+                    running.start()
+                running.descriptors = frozenset(descriptors)
+            except BaseException:
+                if command is not None:
+                    command.end()
+                raise
+            self._spec, self._running = spec, running
+
+    def stop(self) -> None:
+        """Closes the gate, drains and detaches; loops end after what is queued. From any thread, or a handler.
+
+        Does nothing to a session that has not been started, or has stopped.
+        """
+        running = self._running
+        if running is None:
+            return
+        running.end("stop")
+        if not self._entered and not running.looping:
+            self._conclude()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits for the end, at most so many seconds, and calls handlers meanwhile. Says whether the session is over."""
+        running = self._started("wait for")
+        until = None if seconds is None else time.monotonic() + seconds
+        with running.consuming():
+            for _ in running.attend(until, None, lambda longest: longest):
+                pass
+        return running.over
+
+    def running(self) -> bool:
+        """Whether it has been started, and nothing has ended it yet."""
+        if self._running is None:
+            return False
+        self._running.look()
+        return not self._running.over
+
+    def __enter__(self) -> Self:
+        self.start()
+        self._entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._finish(_reason(error))
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._finish(_reason(error))
+
+    def __del__(self) -> None:
+        running = getattr(self, "_running", None)
+        if running is not None and not running.over:
+            warnings.warn(f"{self!r} was dropped while it ran; stop() it, or use it in 'with'", ResourceWarning, 2, self)
+            running.end("stop")
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    def run(self, *, handlers: Any = None, duration: float | None = None, limit: int | None = None) -> None:
+        """Starts (unless it runs), calls handlers until the end, stops.
+
+        `handlers` is a module, an object or a dict with functions called ``on_<probe name>``, beside those that were
+        registered; its ``on_end_trace_session``, with no parameter or the session, is called once, after the last
+        event. `duration` is in seconds; `limit` counts the events that were handled. Ends as well on `stop`, at the
+        command's end, on Ctrl-C and SIGTERM (in the main thread; a second Ctrl-C raises KeyboardInterrupt).
+        A handler's exception ends the session and propagates, after ``on_end_trace_session``.
+
+        Losses are reported as a LossWarning. Raises what `start` raises, SpecError for a handler that fits no probe.
+        """
+        if duration is not None and not duration > 0:
+            raise SpecError(f"duration is a time in seconds, more than 0; not {duration!r}")
+        if limit is not None and limit < 1:
+            raise SpecError(f"limit is a number of events, at least 1; not {limit!r}")
+        found = self._adopt(handlers)
+        if self._running is None:
+            self._must_have_readers()
+            self.start()
+        running = self._started("run")
+        error: BaseException | None = None
+        try:
+            with running.consuming():
+                self._serve(running, duration, limit)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            running.end(_reason(error))
+            if found.end is not None:
+                _call_end(found.end, self, error)
+            if not self._entered:
+                self._conclude()
+
+    def _serve(self, running: Running, duration: float | None, limit: int | None) -> None:
+        deadline = None if duration is None else time.monotonic() + duration
+        for step in running.steps(lambda longest: longest, deadline):
+            if step is None:
+                continue
+            count = running.serve(*step, limit)
+            if limit is not None:
+                limit -= count
+                if limit <= 0:
+                    running.end("limit")
+                    return
+
+    def __iter__(self) -> Iterator[Event]:
+        """The events that have no handler, in the order of time, until the end; handlers are called meanwhile."""
+        return iter(self._events(None))
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """As ``for``, for ``async for``. Cancelling it leaves no thread behind."""
+        return aiter(self._events(None))
+
+    def batches(self) -> Batches:
+        """Batches of events in the order of time, for ``for`` and ``async for``; not for a session with handlers."""
+        running = self._started("iterate over")
+        if running.plan.handled:
+            raise StateError("batches() gives every event, but some probes have handlers; use on_batch for the others")
+        return Batches(running, self._concluded_loop)
+
+    def every(self, seconds: float, *, duration: float | None = None) -> Ticks:
+        """Ticks, for ``for`` and ``async for``: 1, 2, 3 … each so many seconds, handlers being called in between.
+
+        The last tick comes after the end (unless that was `stop`), so that what is taken from tables at each tick adds
+        up to their totals. `duration` ends the session. Ticks that a slow body missed are skipped.
+        """
+        return Ticks(self._started("iterate over"), self._concluded_loop, seconds, duration)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when events wait. Raises Unsupported where the engine has none."""
+        descriptor = getattr(self._started("wait for").engine, "fileno", None)
+        if descriptor is None:
+            raise Unsupported("this engine has no descriptor to wait for; use 'async for', or next to it every()")
+        return int(descriptor())
+
+    def _events(self, probe: Probe[Any] | None) -> Events[Any]:
+        """The events of a probe, or all that have no handler."""
+        running = self._started("iterate over")
+        running.check_process()
+        if probe is None:
+            return Events(running, self._concluded_loop, None)
+        index = next(index for index, other in enumerate(self._probes) if other is probe)
+        wanted = frozenset(event["id"] for event in running.engine.events() if event["probe"] == index)
+        if wanted & running.plan.handled:
+            raise StateError(f"probe {probe.name!r} has a handler, which gets its events; iterate, or handle")
+        assert self._spec is not None
+        if not self._spec.probes[index].deliver:
+            raise StateError(f"probe {probe.name!r} sends no events: it only counts; say what to send by capture=")
+        return Events(running, self._concluded_loop, wanted)
+
+    # Looking ----------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Verifies, resolves, compiles and loads, but attaches nothing. Raises what `start` would."""
+        if self._running is None:
+            if self._pid is not None:
+                check_pid(self._pid)
+            if self._command is not None:
+                self._command.look_up()
+            spec = self._resolve(os.getpid() if self._command is not None else None)
+            self._plan(self._engine(spec).events(), spec)
+
+    def explain(self) -> str:
+        """What the engine made of the description: intermediate form and bytecode of each program."""
+        if self._running is not None:
+            return self._running.engine.explain()
+        return self._engine(self._resolve(os.getpid() if self._command is not None else None)).explain()
+
+    @property
+    def spec(self) -> SessionSpec:
+        """The description as it crosses into the engine; of a running session, as it did. Touches no kernel for exact
+        names; patterns are looked up."""
+        return self._spec or self._resolve(None)
+
+    @property
+    def losses(self) -> Losses:
+        """What happened to every hit of every probe; final once the session is over."""
+        if self._running is None or self._spec is None:
+            return Losses(names=[probe.name for probe in self._probes])
+        self._running.check_process()
+        return Losses(
+            self._running.engine.losses(),
+            [probe.name for probe in self._spec.probes],
+            targets=[[target.spelling for target in probe.targets] for probe in self._spec.probes],
+            buffer=self._buffer,
+            queue=self._queue,
+        )
+
+    @property
+    def ended_by(self) -> EndedBy | None:
+        """What ended it: ``stop duration limit command interrupt end``, or ``error`` for an exception; None before."""
+        return None if self._running is None else self._running.ended_by
+
+    @property
+    def returncode(self) -> int | None:
+        """The command's exit status, or the negated signal that killed it; None without one, or before its end."""
+        return None if self._command is None else self._command.poll()
+
+    def __repr__(self) -> str:
+        state = "declared" if self._running is None else "stopped" if self._running.over else "running"
+        return f"<Session, {state}: {', '.join(probe.name for probe in self._probes) or 'no probe'}>"
+
+    # Inside -----------------------------------------------------------------------------------------------------------
+
+    def _must_be_declaring(self, verb: str = "declare") -> None:
+        if self._running is None:
+            return
+        state = "stopped" if self._running.over else "running"
+        if verb == "start":
+            raise StateError(f"this session is {state}; a session runs once: make a new one")
+        raise StateError(f"this session is {state}: declare probes, handlers and aggregates before it starts")
+
+    def _started(self, verb: str) -> Running:
+        if self._running is None:
+            raise StateError(
+                f"this session has not been started, so there is nothing to {verb}: "
+                "write 'with session:' around the loop, or call session.start() or session.run()"
+            )
+        return self._running
+
+    def _adopt(self, source: Any) -> handling.Found:
+        """Finds the handlers of `source`."""
+        if source is None:
+            return self._found
+        found = handling.discover(source, self._candidates())
+        if self._running is None:
+            self._found = found
+            return found
+        if found.indexes:
+            assert self._spec is not None
+            silent = [self._spec.probes[index].name for index in found.indexes if not self._spec.probes[index].deliver]
+            if silent:
+                raise StateError(f"probe {silent[0]!r} sends no events: give run() its handlers before the start")
+            self._found = found
+            self._running.plan = self._plan(self._running.engine.events(), self._spec)
+        return found
+
+    def _candidates(self) -> list[handling.Candidate]:
+        specs = self._expanded()
+        return [
+            handling.Candidate(
+                index,
+                spec.name,
+                self._bases[index],
+                tuple(_target_name(target) for target in spec.targets),
+                spec.declared_at,
+            )
+            for index, spec in enumerate(specs)
+        ]
+
+    def _plan(self, events: Sequence[Mapping[str, Any]], spec: SessionSpec) -> handling.Plan:
+        return handling.plan(
+            events,
+            [probe.handlers for probe in self._probes],
+            self._found,
+            self,
+            names=[probe.name for probe in spec.probes],
+            positional=self._positional,
+        )
+
+    def _bind_tables(self, running: Running) -> None:
+        for index, probe in enumerate(self._probes):
+            for number, aggregate in enumerate(probe.aggregates):
+                aggregate._bind(running.engine.table(index, number), running.refresh)
+
+    def _concluded_loop(self) -> None:
+        """A loop has come to its end; without 'with', nobody else will report losses."""
+        if not self._entered:
+            self._conclude()
+
+    def _finish(self, reason: EndedBy) -> None:
+        if self._running is not None:
+            self._running.end(reason)
+            self._entered = False
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """Reports losses, once."""
+        if self._concluded:
+            return
+        self._concluded = True
+        text = self.losses.explain()
+        if text:
+            warnings.warn(text, LossWarning, _stack_level())
+
+    def _name(self, probe: Probe[Any], given: str | None) -> None:
+        """Makes a default name unique; refuses a chosen one that is taken."""
+        taken = {other.name for other in self._probes}
+        base = probe.name
+        if base in taken and given is not None:
+            raise SpecError(f"two probes are called {given!r}: choose another name=", declared_at=probe.declared_at)
+        number = 2
+        while probe.name in taken:
+            probe.name = f"{base}_{number}"
+            number += 1
+        self._bases.append(base)
+
+    def _expanded(self) -> list[ProbeSpec]:
+        """The probes' specs, with every pattern replaced by what it matches."""
+        return [_expand(probe._spec()) for probe in self._probes]
+
+    def _resolve(self, command_pid: int | None) -> SessionSpec:
+        """The whole description. Raises SpecError for a probe that does nothing."""
+        probes = []
+        for index, spec in enumerate(self._expanded()):
+            deliver = (spec.deliver and index not in self._unread) or index in self._found.indexes
+            if not deliver and not spec.aggregates:
+                raise SpecError(
+                    f"probe {spec.name!r} does nothing: give it capture=, a handler (on_{spec.name}), or count()",
+                    f"probes[{index}]",
+                    spec.declared_at,
+                )
+            probes.append(replace(spec, deliver=deliver))
+        pid = None if self._system_wide else command_pid or self._pid
+        target = TargetFilter(
+            pid=pid,
+            follow=self._follow,
+            cgroup=None if self._cgroup is None else _cgroup_id(self._cgroup),
+            exclude_self=self._pid != os.getpid(),
+        )
+        limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
+        return SessionSpec(probes=tuple(probes), target=target, limits=limits)
+
+    def _must_have_readers(self) -> None:
+        """For `run`, which gives events to handlers only: nobody would ever read the others."""
+        self._unread = frozenset(
+            index
+            for index, probe in enumerate(self._probes)
+            if not probe.handlers and index not in self._found.indexes
+        )
+        for index in self._unread:
+            probe = self._probes[index]
+            if not probe.aggregates:
+                raise SpecError(
+                    f"nothing handles the events of probe {probe.name!r}: write on_{self._bases[index]}, "
+                    "or iterate over the session instead of run()",
+                    f"probes[{index}]",
+                    probe.declared_at,
+                )
+
+    def _engine(self, spec: SessionSpec) -> Engine:
+        from . import _native
+
+        classes = [probe.event_class for probe in self._probes]
+        return _native.Engine.bpf(spec.to_json(), classes if any(classes) else None)
+
+    def _refuse_function(self, target: str | Sequence[str]) -> NoReturn:
+        self._must_be_declaring()
+        names = [target] if isinstance(target, str) else list(target)
+        raise Unsupported(
+            f"this engine can't probe functions yet, so not {', '.join(map(repr, names))}; "
+            f"it probes tracepoints, raw tracepoints and timers{_nearest_tracepoints(names)}"
+        )
+
+
+# Arguments ------------------------------------------------------------------------------------------------------------
+
+
+def _check_engine(engine: str) -> None:
+    if engine == "systemtap":
+        raise Unsupported("the SystemTap engine is not there yet; engine='bpf' needs nothing to be installed")
+    if engine not in ("auto", "bpf"):
+        raise SpecError(f"there is no engine {engine!r}; the engines are 'auto' and 'bpf'", "engine")
+
+
+def _check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool) -> None:
+    if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 1 << 31):
+        raise SpecError(f"pid is a process id, more than 0; not {pid!r}", "target.pid")
+    if pid is not None and command is not None:
+        raise SpecError("pid= and command= are two targets: choose one", "target.pid")
+    if system_wide and (pid is not None or cgroup is not None):
+        other = "pid" if pid is not None else "cgroup"
+        raise SpecError(f"system_wide=True contradicts {other}=: it is for a command that is not traced alone", "target")
+
+
+def _cgroup_id(cgroup: str | os.PathLike[str] | int) -> int:
+    """A cgroup's id is its directory's inode number."""
+    if isinstance(cgroup, int):
+        return cgroup
+    path = os.path.join("/sys/fs/cgroup", os.fspath(cgroup).removeprefix("/sys/fs/cgroup").lstrip("/"))
+    try:
+        return os.stat(path).st_ino
+    except OSError as error:
+        raise SpecError(f"there is no cgroup {path}: {error.strerror}", "target.cgroup") from None
+
+
+def _split_spelling(text: str) -> tuple[str, str]:
+    """``tracepoint:sched:sched_switch`` is a kind and a target; ``sched:sched_switch`` is a tracepoint."""
+    kind, _, target = text.partition(":")
+    if kind in (*_KINDS, "function", "function_return") and target:
+        return kind, target
+    if target and ":" not in target:
+        return "tracepoint", text
+    near = handling._near(kind, _KINDS)
+    raise SpecError(f"{text!r} is no probe: write tracepoint:CATEGORY:NAME, raw_tracepoint:NAME or profile:HZ{near}")
+
+
+def _hertz(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SpecError(f"profile:{text} is no timer: write how often it fires in a second, as profile:99") from None
+
+
+# Targets --------------------------------------------------------------------------------------------------------------
+
+
+def _target_name(target: Any) -> str:
+    """What a handler of one member is called after."""
+    return str(getattr(target, "name", None) or target.kind)
+
+
+def _expand(spec: ProbeSpec) -> ProbeSpec:
+    """Replaces patterns by what they match. Raises ProbeNotFound for one that matches nothing."""
+    if not any(_is_pattern(target) for target in spec.targets):
+        return spec
+    from . import _native
+
+    targets: dict[Any, None] = {}
+    for target in spec.targets:
+        if not _is_pattern(target):
+            targets[target] = None
+            continue
+        pattern = target.spelling.partition(":")[2]
+        matches = [spelling for kind, spelling in _native.list_probes(pattern) if kind == target.kind]
+        if not matches:
+            raise ProbeNotFound(f"no {target.kind} matches {pattern!r} (probe {spec.name!r}, {spec.declared_at})")
+        for spelling in matches:
+            targets[type(target)(*spelling.split(":"))] = None
+    return replace(spec, targets=tuple(targets))
+
+
+def _is_pattern(target: Any) -> bool:
+    return any(character in target.spelling for character in "*?[")
+
+
+def _nearest_tracepoints(names: Sequence[str]) -> str:
+    """Tracepoints that are called like functions; nothing where they can't be read."""
+    from . import _native
+
+    try:
+        known = {spelling.rpartition(":")[2]: spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"}
+    except (Error, OSError):
+        return ""
+    near = list(dict.fromkeys(known[word] for name in names for word in _native.nearest(name, list(known))))
+    shared = [known[word] for name in names for word in known if _shares_a_word(name, word)]
+    listed = list(dict.fromkeys(near + shared))[:3]
+    return f"; the nearest tracepoints are {', '.join(listed)}" if listed else ""
+
+
+def _shares_a_word(function: str, tracepoint: str) -> bool:
+    """Whether two names have a longer word in common: ``vfs_read`` and ``sys_enter_read``."""
+    words = {word for word in function.split("_") if len(word) > 3}
+    return bool(words & set(tracepoint.split("_")))
+
+
+# Ends -----------------------------------------------------------------------------------------------------------------
+
+
+def _reason(error: BaseException | None) -> EndedBy:
+    if error is None or isinstance(error, GeneratorExit):
+        return "stop"
+    return "interrupt" if isinstance(error, KeyboardInterrupt | SystemExit) else "error"
+
+
+def _call_end(function: Callable[..., Any], session: Session, error: BaseException | None) -> None:
+    """Calls the end handler; where another exception is on its way, that one goes first."""
+    try:
+        handling.call_end(function, session)
+    except Exception as raised:
+        if error is None:
+            raise
+        error.add_note(f"on_end_trace_session raised, too: {raised!r}")
+
+
+def _outside() -> tuple[Any, int]:
+    """The nearest frame that isn't this package's, and how far up it is from the caller."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level += 1
+    return frame, level
+
+
+def _caller() -> str:
+    frame, _ = _outside()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _stack_level() -> int:
+    return _outside()[1] - 1
