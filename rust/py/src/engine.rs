@@ -1,0 +1,259 @@
+//! A session's engine, as Python holds it: where events come from, the thread that drains, and what they end in.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyType};
+use spile_bpf::engine::Engine as Bpf;
+use spile_bpf::kernel::clock;
+use spile_core::Error;
+use spile_core::drain::Drain;
+use spile_core::layout::EventLayout;
+use spile_core::loss::{self, Row};
+use spile_core::pump::{Outlets, Pump};
+use spile_core::queue::Popped;
+use spile_core::spec::SessionSpec;
+
+use crate::batch::{Batch, Shared};
+use crate::error::raised;
+use crate::kinds::Kinds;
+use crate::table::NativeTable;
+
+/// How long a wait lasts before pending signals are looked at.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+#[pyclass(frozen, module = "spile._native")]
+pub struct Engine {
+    spec: SessionSpec,
+    kinds: Arc<Kinds>,
+    outlets: Arc<Outlets>,
+    origin: Mutex<Origin>,
+    drain: OnceLock<Drain>,
+}
+
+/// Where events come from.
+enum Origin {
+    /// The running kernel.
+    Bpf(Box<Bpf>),
+    /// Nowhere any more; the last ledger.
+    Stopped(Vec<Row>, String),
+}
+
+impl Engine {
+    fn new(
+        py: Python<'_>,
+        spec: SessionSpec,
+        origin: Origin,
+        outlets: Outlets,
+        names: &[(u16, String)],
+        classes: Option<Vec<Option<Py<PyType>>>>,
+    ) -> Self {
+        let kinds = Kinds::new(py, &spec, &outlets.layouts, names, &classes.unwrap_or_default());
+        Self { spec, kinds, outlets: Arc::new(outlets), origin: Mutex::new(origin), drain: OnceLock::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Origin> {
+        self.origin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) -> Result<(), Error> {
+        let mut origin = self.lock();
+        let sources = match &mut *origin {
+            Origin::Bpf(bpf) => bpf.sources()?,
+            Origin::Stopped(..) => return Err(Error::engine("this engine has been stopped")),
+        };
+        let drain = Drain::spawn(Pump::new(&self.spec, sources, Arc::clone(&self.outlets)))?;
+        if self.drain.set(drain).is_err() {
+            return Err(Error::engine("this engine has been started already"));
+        }
+        match &mut *origin {
+            Origin::Bpf(bpf) => bpf.start(),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&self) -> Result<(), Error> {
+        let mut origin = self.lock();
+        let mut outcome = Ok(());
+        if let Origin::Bpf(bpf) = &mut *origin {
+            outcome = bpf.close();
+        }
+        match self.drain.get() {
+            Some(drain) => drain.finish(),
+            None => self.outlets.queue.close(),
+        }
+        if let Origin::Bpf(bpf) = &mut *origin {
+            bpf.detach();
+            let rows = bpf.ledger();
+            let explained = bpf.explain();
+            *origin = Origin::Stopped(rows.as_ref().cloned().unwrap_or_default(), explained);
+            outcome = outcome.and(rows.map(drop));
+        }
+        outcome.and_then(|()| self.failure().map_or(Ok(()), Err))
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.drain.get().and_then(Drain::take_error)
+    }
+
+    fn rows(&self) -> Result<Vec<Row>, Error> {
+        let mut rows = match &*self.lock() {
+            Origin::Bpf(bpf) => bpf.ledger()?,
+            Origin::Stopped(rows, _) => rows.clone(),
+        };
+        let late = self.drain.get().map(Drain::late).unwrap_or_default();
+        loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
+        Ok(rows)
+    }
+
+    /// Pops in short waits, so that signals are handled by the thread that waits.
+    fn pop(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<Popped> {
+        let queue = &self.outlets.queue;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let wakes = queue.wakes();
+        loop {
+            let left = deadline.map_or(SIGNAL_INTERVAL, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match py.detach(|| queue.pop(Some(left.min(SIGNAL_INTERVAL)), wakes)) {
+                Popped::Nothing => {}
+                popped => return Ok(popped),
+            }
+            py.check_signals()?;
+            let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if is_over || queue.wakes() != wakes {
+                return Ok(Popped::Nothing);
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Engine {
+    #[staticmethod]
+    #[pyo3(signature = (spec, classes = None))]
+    fn bpf(py: Python<'_>, spec: &str, classes: Option<Vec<Option<Py<PyType>>>>) -> PyResult<Self> {
+        let (spec, bpf) = py
+            .detach(|| {
+                let spec = SessionSpec::from_json(spec)?;
+                let bpf = Bpf::prepare(&spec)?;
+                Ok((spec, bpf))
+            })
+            .map_err(raised)?;
+        let outlets = Outlets::new(&spec, bpf.layouts());
+        let names = bpf.names();
+        Ok(Self::new(py, spec, Origin::Bpf(Box::new(bpf)), outlets, &names, classes))
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.begin()).map_err(raised)
+    }
+
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.end()).map_err(raised)
+    }
+
+    #[getter]
+    fn ended(&self) -> bool {
+        self.outlets.queue.is_ended()
+    }
+
+    #[pyo3(signature = (timeout = None))]
+    fn next_batch(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Batch>> {
+        let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        match self.pop(py, timeout)? {
+            Popped::Batch(buffer) => Ok(Some(Batch { shared: Shared::new(buffer, Arc::clone(&self.kinds)) })),
+            Popped::Nothing => Ok(None),
+            Popped::Ended => self.failure().map_or(Ok(None), |error| Err(raised(error))),
+        }
+    }
+
+    fn wake(&self) {
+        self.outlets.queue.wake();
+    }
+
+    fn drain(&self, py: Python<'_>) {
+        if let Some(drain) = self.drain.get() {
+            let now = clock::monotonic();
+            py.detach(|| drain.wait_for(now));
+        }
+    }
+
+    fn losses<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let rows = py.detach(|| self.rows()).map_err(raised)?;
+        rows.iter().map(|row| loss_row(py, row)).collect()
+    }
+
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let event = |layout: &EventLayout| {
+            let (schema, dict) = (&layout.schema, PyDict::new(py));
+            let kind = self.kinds.get(schema.id).ok_or_else(|| PyIndexError::new_err(schema.id))?;
+            let fields = PyList::empty(py);
+            for field in &kind.fields {
+                let ty = schema.fields.get(field.column).map_or("", |column| column.ty.spelling());
+                fields.append((field.name.object(py), ty))?;
+            }
+            dict.set_item("id", schema.id)?;
+            dict.set_item("probe", schema.probe)?;
+            dict.set_item("target", schema.target)?;
+            dict.set_item("name", kind.name.object(py))?;
+            dict.set_item("fields", fields)?;
+            Ok(dict)
+        };
+        self.outlets.layouts.iter().map(event).collect()
+    }
+
+    fn explain(&self, py: Python<'_>) -> String {
+        py.detach(|| match &*self.lock() {
+            Origin::Bpf(bpf) => bpf.explain(),
+            Origin::Stopped(_, explained) => explained.clone(),
+        })
+    }
+
+    fn table(&self, probe: usize, aggregate: usize) -> PyResult<NativeTable> {
+        let table = self.outlets.tables.get(probe).and_then(|tables| tables.get(aggregate));
+        let table = table.ok_or_else(|| PyIndexError::new_err("no such aggregate"))?;
+        Ok(NativeTable {
+            table: Arc::clone(table),
+            kinds: Arc::clone(&self.kinds),
+            stacks: Arc::clone(&self.outlets.stacks),
+        })
+    }
+
+    fn add_pid(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
+        py.detach(|| match &*self.lock() {
+            Origin::Bpf(bpf) => bpf.add_pid(pid),
+            Origin::Stopped(..) => Ok(()),
+        })
+        .map_err(raised)
+    }
+
+    /// Content hashes that stood for two sets of frames.
+    #[getter]
+    fn stack_collisions(&self) -> u64 {
+        self.outlets.stacks.collisions()
+    }
+}
+
+fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("probe", row.probe)?;
+    dict.set_item("target", row.target)?;
+    let counts = [
+        ("hits", row.hits),
+        ("filtered", row.filtered),
+        ("delivered", row.delivered),
+        ("ring_full", row.ring_full),
+        ("re_entered", row.re_entered),
+        ("missed", row.missed),
+        ("faulted", row.faulted),
+        ("dropped", row.dropped),
+        ("stack_failed", row.stack_failed),
+        ("stack_definition_lost", row.stack_definition_lost),
+        ("late", row.late),
+    ];
+    for (name, count) in counts {
+        dict.set_item(name, count)?;
+    }
+    Ok(dict)
+}

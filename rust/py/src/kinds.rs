@@ -1,0 +1,110 @@
+//! The kinds of event of a session, as Python names them: made once, shared by every batch.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+use spile_core::event::Layouts;
+use spile_core::layout::{EventSchema, Role};
+use spile_core::spec::SessionSpec;
+
+/// A name, for both languages.
+pub struct Name {
+    /// For Rust.
+    pub text: String,
+    /// For Python, interned.
+    object: Py<PyString>,
+}
+
+impl Name {
+    fn new(py: Python<'_>, text: &str) -> Self {
+        Self { text: text.into(), object: PyString::intern(py, text).unbind() }
+    }
+
+    /// For Python.
+    pub fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.object.bind(py).clone()
+    }
+}
+
+/// A field that a script sees.
+pub struct Field {
+    /// Its name.
+    pub name: Name,
+    /// Its column.
+    pub column: usize,
+}
+
+/// One kind of event.
+pub struct Kind {
+    /// Its id.
+    pub id: u16,
+    /// The name of its probe.
+    pub probe: Name,
+    /// The name of its target.
+    pub name: Name,
+    /// The captures, in the order declared.
+    pub fields: Vec<Field>,
+    /// The script's own class for it.
+    pub class: Option<Py<PyType>>,
+}
+
+/// All of a session's.
+pub struct Kinds {
+    by_id: Vec<Option<Kind>>,
+}
+
+impl Kind {
+    /// The field of that name. Names that Python code spells are interned, so identity finds nearly all of them.
+    pub fn field(&self, name: &Bound<'_, PyString>) -> PyResult<Option<&Field>> {
+        if let Some(field) = self.fields.iter().find(|field| field.name.object.as_ptr() == name.as_ptr()) {
+            return Ok(Some(field));
+        }
+        let name = name.to_str()?;
+        Ok(self.fields.iter().find(|field| field.name.text == name))
+    }
+}
+
+impl Kinds {
+    /// From a spec, its layouts, each event's name, and the classes that probes (by index) asked for.
+    pub fn new(
+        py: Python<'_>,
+        spec: &SessionSpec,
+        layouts: &Layouts,
+        names: &[(u16, String)],
+        classes: &[Option<Py<PyType>>],
+    ) -> Arc<Self> {
+        let mut by_id: Vec<Option<Kind>> = Vec::new();
+        by_id.resize_with(layouts.len(), || None);
+        for layout in layouts.iter() {
+            let schema = &layout.schema;
+            let name = names.iter().find(|(id, _)| *id == schema.id).map_or("", |(_, name)| name.as_str());
+            let probe = spec.probes.get(schema.probe as usize).map_or("", |probe| probe.name.as_str());
+            by_id[usize::from(schema.id)] = Some(Kind {
+                id: schema.id,
+                probe: Name::new(py, probe),
+                name: Name::new(py, name),
+                fields: fields(py, schema),
+                class: classes.get(schema.probe as usize).and_then(|class| Some(class.as_ref()?.clone_ref(py))),
+            });
+        }
+        Arc::new(Self { by_id })
+    }
+
+    /// The kind of an event.
+    pub fn get(&self, id: u16) -> Option<&Kind> {
+        self.by_id.get(usize::from(id))?.as_ref()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Kind> {
+        self.by_id.iter().flatten()
+    }
+}
+
+fn fields(py: Python<'_>, schema: &EventSchema) -> Vec<Field> {
+    let captures = schema.fields.iter().enumerate().filter(|(_, field)| field.role == Role::Capture);
+    let field =
+        |(column, field): (usize, &spile_core::layout::FieldSchema)| Field { name: Name::new(py, &field.name), column };
+    captures.map(field).collect()
+}

@@ -1,0 +1,238 @@
+//! Stacks and frames, as Python sees them: content, and names for whoever looks.
+
+use std::sync::{Arc, OnceLock};
+
+use pyo3::basic::CompareOp;
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PySlice, PyTuple};
+use spile_core::aggregate::Part;
+use spile_core::spec::StackSpace;
+use spile_core::stack::{Frames, StackTable};
+
+use crate::symbol::{Symbol, symbolize};
+
+#[pyclass(frozen, sequence, module = "spile._native")]
+pub struct Stack {
+    stacks: Arc<StackTable>,
+    hash: u64,
+    space: StackSpace,
+    frames: OnceLock<Arc<Frames>>,
+}
+
+impl Stack {
+    /// The stack with this hash.
+    pub fn new(stacks: Arc<StackTable>, hash: u64, space: StackSpace) -> Self {
+        Self { stacks, hash, space, frames: OnceLock::new() }
+    }
+
+    /// As a part of a key.
+    pub fn part(&self) -> Part {
+        match self.space {
+            StackSpace::Kernel => Part::KernelStack(self.hash),
+            StackSpace::User => Part::UserStack(self.hash),
+        }
+    }
+
+    /// The frames, once their definition has come.
+    fn frames(&self) -> Option<&Frames> {
+        if self.frames.get().is_none()
+            && let Some(frames) = self.stacks.get(self.hash)
+        {
+            let _ = self.frames.set(frames);
+        }
+        self.frames.get().map(|frames| &**frames)
+    }
+
+    fn addresses(&self) -> &[u64] {
+        self.frames().map_or(&[], |frames| &frames.addresses)
+    }
+
+    fn process(&self) -> u32 {
+        self.frames().map_or(0, |frames| frames.pid)
+    }
+
+    fn frame(&self, address: u64) -> Frame {
+        Frame { address, space: self.space, pid: self.process(), symbol: OnceLock::new() }
+    }
+
+    fn symbols(&self) -> Vec<Symbol> {
+        symbolize(self.space, self.process(), self.addresses())
+    }
+}
+
+#[pymethods]
+impl Stack {
+    #[getter(addresses)]
+    fn address_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.addresses())
+    }
+
+    #[getter]
+    fn space(&self) -> &'static str {
+        space_name(self.space)
+    }
+
+    #[getter]
+    fn pid(&self) -> u32 {
+        self.process()
+    }
+
+    #[getter]
+    fn id(&self) -> u64 {
+        self.hash
+    }
+
+    fn folded(&self, py: Python<'_>) -> String {
+        py.detach(|| {
+            let mut names: Vec<String> = self.symbols().iter().map(|symbol| symbol.name_or_address()).collect();
+            names.reverse();
+            if names.is_empty() {
+                return "[pending]".into();
+            }
+            names.join(";")
+        })
+    }
+
+    fn __len__(&self) -> usize {
+        self.addresses().len()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let addresses = self.addresses();
+        let length = addresses.len().cast_signed();
+        let frame = |place: isize| {
+            let address = usize::try_from(place).ok().and_then(|place| addresses.get(place));
+            let address = address.ok_or_else(|| PyIndexError::new_err("stack index out of range"))?;
+            Bound::new(py, self.frame(*address))
+        };
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let indices = slice.indices(length)?;
+            let list = PyList::empty(py);
+            let mut at = indices.start;
+            for _ in 0..indices.slicelength {
+                list.append(frame(at)?)?;
+                at += indices.step;
+            }
+            return Ok(list.into_any());
+        }
+        let index: isize = index.extract()?;
+        Ok(frame(if index < 0 { index + length } else { index })?.into_any())
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.hash
+    }
+
+    fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
+        let py = other.py();
+        let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented().into_bound(py)) };
+        let other = other.get();
+        let is_equal = self.hash == other.hash
+            && self.space == other.space
+            && match (self.frames(), other.frames()) {
+                (Some(own), Some(others)) => own == others,
+                _ => true,
+            };
+        match op {
+            CompareOp::Eq => Ok(is_equal.into_pyobject(py)?.to_owned().into_any()),
+            CompareOp::Ne => Ok((!is_equal).into_pyobject(py)?.to_owned().into_any()),
+            _ => Ok(py.NotImplemented().into_bound(py)),
+        }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> String {
+        if self.addresses().is_empty() {
+            return "    [stack pending]".into();
+        }
+        let lines: Vec<String> =
+            py.detach(|| self.symbols()).iter().map(|symbol| format!("    {}", symbol.with_offset())).collect();
+        lines.join("\n")
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<{} Stack of {} frames, id {:#018x}>", space_name(self.space), self.addresses().len(), self.hash)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let restore = py.import("spile._native")?.getattr("restore_stack")?;
+        let parts = (self.space(), self.process(), self.hash, self.address_tuple(py)?);
+        Ok((restore, parts.into_pyobject(py)?))
+    }
+}
+
+/// Puts a pickled or copied stack together.
+#[pyfunction]
+pub fn restore_stack(space: &str, pid: u32, id: u64, addresses: Vec<u64>) -> Stack {
+    let space = if space == space_name(StackSpace::User) { StackSpace::User } else { StackSpace::Kernel };
+    let stack = Stack::new(Arc::default(), id, space);
+    if !addresses.is_empty() {
+        let _ = stack.frames.set(Arc::new(Frames { pid, addresses: addresses.into() }));
+    }
+    stack
+}
+
+fn space_name(space: StackSpace) -> &'static str {
+    match space {
+        StackSpace::Kernel => "kernel",
+        StackSpace::User => "user",
+    }
+}
+
+#[pyclass(frozen, eq, hash, module = "spile._native")]
+pub struct Frame {
+    address: u64,
+    space: StackSpace,
+    pid: u32,
+    symbol: OnceLock<Symbol>,
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        (self.address, self.space, self.pid) == (other.address, other.space, other.pid)
+    }
+}
+
+impl std::hash::Hash for Frame {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.address, self.pid).hash(state);
+    }
+}
+
+impl Frame {
+    fn looked_up(&self) -> &Symbol {
+        self.symbol.get_or_init(|| symbolize(self.space, self.pid, &[self.address]).pop().unwrap_or_default())
+    }
+}
+
+#[pymethods]
+impl Frame {
+    #[getter]
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    #[getter]
+    fn symbol(&self) -> Option<&str> {
+        self.looked_up().name.as_deref()
+    }
+
+    #[getter]
+    fn offset(&self) -> Option<u64> {
+        let symbol = self.looked_up();
+        symbol.name.as_ref().map(|_| symbol.offset)
+    }
+
+    #[getter]
+    fn module(&self) -> Option<&str> {
+        self.looked_up().module.as_deref()
+    }
+
+    fn __str__(&self) -> String {
+        self.looked_up().with_offset()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Frame {} at {:#x}>", self.looked_up().with_offset(), self.address)
+    }
+}

@@ -1,0 +1,94 @@
+//! Tables, as Python reads them.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use spile_core::aggregate::{Part, Row, Table};
+use spile_core::stack::StackTable;
+
+use crate::kinds::Kinds;
+use crate::value::Context;
+
+#[pyclass(frozen, module = "spile._native")]
+pub struct NativeTable {
+    pub table: Arc<Table>,
+    pub kinds: Arc<Kinds>,
+    pub stacks: Arc<StackTable>,
+}
+
+type Entry<'py> = (Bound<'py, PyTuple>, u64);
+
+impl NativeTable {
+    fn context(&self) -> Context<'_> {
+        Context { kinds: &self.kinds, stacks: &self.stacks }
+    }
+
+    fn entries<'py>(&self, py: Python<'py>, rows: Vec<Row>) -> PyResult<Vec<Entry<'py>>> {
+        let context = self.context();
+        let entry = |(key, count): Row| {
+            let parts = key.iter().map(|part| context.part(py, part)).collect::<PyResult<Vec<_>>>()?;
+            Ok((PyTuple::new(py, parts)?, count))
+        };
+        rows.into_iter().map(entry).collect()
+    }
+}
+
+#[pymethods]
+impl NativeTable {
+    #[getter]
+    fn total(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.table.total())
+    }
+
+    #[getter]
+    fn faulted(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.table.faulted())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.table.len())
+    }
+
+    fn get(&self, key: &Bound<'_, PyTuple>) -> PyResult<Option<u64>> {
+        let mut parts = Vec::with_capacity(key.len());
+        for object in key.iter() {
+            let Some(part) = self.context().to_part(&object)? else { return Ok(None) };
+            parts.push(part);
+        }
+        Ok(key.py().detach(|| self.look_up(parts)))
+    }
+
+    fn items<'py>(&self, py: Python<'py>) -> PyResult<Vec<Entry<'py>>> {
+        let rows = py.detach(|| self.table.snapshot());
+        self.entries(py, rows)
+    }
+
+    fn top<'py>(&self, py: Python<'py>, n: usize) -> PyResult<Vec<Entry<'py>>> {
+        let rows = py.detach(|| self.table.top(n));
+        self.entries(py, rows)
+    }
+
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<Entry<'py>>> {
+        let rows = py.detach(|| self.table.take());
+        self.entries(py, rows)
+    }
+}
+
+impl NativeTable {
+    /// A word may be meant as a name of an event or as a string that reads the same.
+    fn look_up(&self, parts: Vec<Part>) -> Option<u64> {
+        let found = self.table.get(&parts);
+        if found.is_some() || !parts.iter().any(|part| matches!(part, Part::Name(_))) {
+            return found;
+        }
+        let as_text = |part| match part {
+            Part::Name(id) => {
+                let name = self.kinds.get(id).map_or("", |kind| kind.name.text.as_str());
+                Part::Text(name.as_bytes().into())
+            }
+            other => other,
+        };
+        self.table.get(&parts.into_iter().map(as_text).collect::<Vec<_>>())
+    }
+}
