@@ -11,8 +11,13 @@ class Event(Mapping[str, Any]):
 
     ``event["x"]`` is a captured field and nothing else. Attributes are the header first (`id`, `probe`, `time`, `cpu`,
     `datetime`), then the fields. ``==`` compares probe, time, cpu and fields, with a mapping the fields only. Not hashable.
-    Subclass it to type a capture: ``class Open(Event): pid = spile.pid``.
+    Subclass it to type a capture: ``class Open(Event): pid = spile.pid``. Made by hand, as
+    ``Event("openat", {"pid": 1}, time=5)``, it is what a handler's test needs.
     """
+
+    def __new__(
+        cls, source: str | Event, fields: Mapping[str, Any] | None = None, /, *, id: int = 0, time: int = 0, cpu: int = 0
+    ) -> Self: ...
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
     @property
@@ -143,14 +148,16 @@ class Engine:
     """A session's engine. Made, it has verified, resolved, compiled and loaded; it attaches when it is started."""
 
     @staticmethod
-    def bpf(spec: str) -> Engine:
-        """The embedded engine, from a spec's JSON.
+    def bpf(spec: str, classes: Sequence[type[Event] | None] | None = None) -> Engine:
+        """The embedded engine, from a spec's JSON. `classes` are, by probe, the classes of their events.
 
         Raises SpecError, ProbeNotFound, FieldNotFound, Unsupported, PrivilegeError or EngineError; where several probes
         are wrong, one error names them all.
         """
     @staticmethod
-    def stream(spec: str, schemas: str, data: bytes) -> Engine:
+    def stream(
+        spec: str, schemas: str, data: bytes, classes: Sequence[type[Event] | None] | None = None
+    ) -> Engine:
         """Decodes a packed (`%b`) stream. `schemas` is a JSON list of event schemas."""
     def start(self) -> None:
         """Attaches everything, then opens the gate; a thread drains from now on."""
@@ -174,6 +181,17 @@ class Engine:
     def table(self, probe: int, aggregate: int) -> NativeTable: ...
     def add_pid(self, pid: int) -> None:
         """Lets one more process through the target filter."""
+    @property
+    def stack_collisions(self) -> int:
+        """Stacks that could not be told from another by their hash; 0 but for a miracle."""
+
+def restore_event(
+    cls: type[Event], probe: str, fields: dict[str, Any], id: int, time: int, cpu: int, wall_offset: int, /
+) -> Event:
+    """For `pickle`."""
+
+def restore_stack(space: str, pid: int, id: int, addresses: Sequence[int], /) -> Stack:
+    """For `pickle`."""
 
 def nearest(word: str, choices: Sequence[str]) -> list[str]:
     """The choices that are most like `word`, best first, at most three."""
