@@ -13,9 +13,11 @@ pub mod loss;
 pub mod merge;
 pub mod pump;
 pub mod queue;
+pub mod report;
 pub mod sink;
 pub mod source;
 pub mod spec;
 pub mod stack;
+pub mod symbol;
 
 pub use error::Error;
