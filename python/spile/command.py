@@ -166,10 +166,10 @@ def _child(program: str, arguments: list[str], gate: int, report: int, others: t
 def check_pid(pid: int) -> None:
     """Raises SpecError when `pid` is no process (as user space counts: a thread's id is none)."""
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            facts = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        text = _read(f"/proc/{pid}/status")
     except OSError:
         raise SpecError(f"there is no process {pid}", path="target.pid") from None
+    facts = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
     group = int(facts.get("Tgid", pid))
     if group != pid:
         raise SpecError(f"{pid} is a thread of process {group}: write pid={group}", path="target.pid")
@@ -178,7 +178,12 @@ def check_pid(pid: int) -> None:
 def has_ended(pid: int) -> bool:
     """Whether a process that was there has gone (a zombie has)."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
+        return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] in ("Z", "X")
     except OSError:
         return True
+
+
+def _read(path: str) -> str:
+    from pathlib import Path
+
+    return Path(path).read_text(encoding="ascii", errors="replace")

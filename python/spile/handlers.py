@@ -1,7 +1,7 @@
 """Handlers: found by name, bound by parameter, planned for Rust to call.
 
-In: functions that were registered or are found as ``on_<probe name>`` in a module, object or dict; the engine's kinds of
-event. Out: for each kind the callables and where each argument comes from, as `_native.Dispatcher` takes them.
+In: functions that were registered, or are found as ``on_<probe name>`` in a module, object or dict; the engine's kinds
+of event. Out: for each kind the callables and where each argument comes from, as `_native.Dispatcher` takes them.
 No event passes through here: what is decided here, once, is what Rust does a million times.
 
 How a parameter is bound:
@@ -77,7 +77,9 @@ def discover(source: Any, candidates: Sequence[Candidate]) -> Found:
             found.members.setdefault((probe, target), []).append(function)
     if empty and source is not None:
         wanted = " or ".join(f"on_{candidate.base}" for candidate in candidates[:4])
-        raise SpecError(f"{_title(source)} has no handler; a handler is a function called {wanted or 'on_<probe name>'}")
+        raise SpecError(
+            f"{_title(source)} has no handler; a handler is a function called {wanted or 'on_<probe name>'}"
+        )
     return found
 
 

@@ -87,9 +87,7 @@ class Batches(Loop["Batch"]):
 class Ticks(Loop[int]):
     """The number of each tick, from 1. The last one comes after the end, so that it sees everything."""
 
-    def __init__(
-        self, running: Running, concluded: Callable[[], None], seconds: float, duration: float | None
-    ) -> None:
+    def __init__(self, running: Running, concluded: Callable[[], None], seconds: float, duration: float | None) -> None:
         super().__init__(running, concluded)
         for name, value in (("seconds", seconds), ("duration", duration)):
             if value is not None and not value > 0:

@@ -1,6 +1,6 @@
 """A session that runs: the engine, the command, and the one consumer that lends its thread.
 
-In: a made engine and the reasons to end. Out: batches in the order of time, until the end and what was queued before it.
+In: a made engine and the reasons to end. Out: batches in the order of time, until the end and what was queued by then.
 Handlers are called here and nowhere else, so Python runs only on the thread that reads. `Session` declares; this runs.
 """
 
@@ -71,7 +71,7 @@ class Running:
         return self._over.is_set()
 
     def end(self, reason: EndedBy) -> None:
-        """Closes the gate, drains, detaches, ends the command. Only the first call does something; others wait for it."""
+        """Closes the gate, drains, detaches, ends the command. Only the first call acts; the others wait for it."""
         if self._forked:
             return
         with self._ending:
@@ -251,9 +251,7 @@ class Running:
             self.end("error")
             raise
 
-    def attend(
-        self, until: float | None, deadline: float | None, wait: Callable[[float], float]
-    ) -> Iterator[None]:
+    def attend(self, until: float | None, deadline: float | None, wait: Callable[[float], float]) -> Iterator[None]:
         """Calls handlers until a moment or the end; without handlers it leaves the events in the queue."""
         if self.plan.handled:
             for found in self.steps(wait, deadline, until=until):
@@ -300,7 +298,8 @@ def noting_descriptors() -> Iterator[set[int]]:
 
 
 def _descriptors() -> set[int]:
-    return {int(name) for name in os.listdir("/proc/self/fd")}
+    with os.scandir("/proc/self/fd") as entries:
+        return {int(entry.name) for entry in entries}
 
 
 def _after_fork_in_child() -> None:
@@ -310,7 +309,7 @@ def _after_fork_in_child() -> None:
         for descriptor in running.descriptors:
             try:
                 # The number may be somebody else's by now.
-                link = os.readlink(f"/proc/self/fd/{descriptor}")
+                link = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 (pathlib is not imported for this)
                 if link.startswith("anon_inode:") and ("bpf" in link or "perf_event" in link):
                     os.close(descriptor)
             except OSError:

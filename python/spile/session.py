@@ -12,25 +12,24 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from . import handlers as handling
+from . import targets as targeting
 from .command import Arguments, Command, check_pid
-from .errors import Error, LossWarning, ProbeNotFound, SpecError, StateError, Unsupported
+from .errors import Error, LossWarning, SpecError, StateError, Unsupported
 from .loops import Batches, Events, Ticks
 from .losses import Losses
-from .probe import Probe
+from .probe import Probe, caller
 from .running import EndedBy, Running, noting_descriptors
-from .spec import Limits, ProbeSpec, SessionSpec, TargetFilter
+from .spec import Limits, SessionSpec, Target, TargetFilter
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from ._native import Engine, Event
 
-_PACKAGE = os.path.dirname(__file__) + os.sep
-_KINDS = ("tracepoint", "raw_tracepoint", "profile")
+_PACKAGE = __file__.rpartition(os.sep)[0] + os.sep
 
 
 class Session:
@@ -46,11 +45,13 @@ class Session:
     `command` (a list, or a string that is split as a shell would) is started with the session and traced with its
     children from birth; its end ends the session, and what ends the session ends it. `pid` traces a running process,
     and its children with ``follow=True``; its end ends the session. `cgroup` is a cgroup's path or id.
-    ``system_wide=True`` runs a command without tracing it alone. The tracer itself is kept out, unless `pid` is its own.
+    ``system_wide=True`` runs a command without tracing it alone. The tracer itself is kept out, unless
+    `pid` is its own.
 
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
-    old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a stack, up to 127.
+    old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
+    stack, up to 127.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -121,10 +122,11 @@ class Session:
 
         ``"sched:sched_switch"`` alone is a tracepoint.
         """
-        kind, target = _split_spelling(text)
+        kind, _, rest = text.partition(":")
         if kind in ("function", "function_return"):
-            self._refuse_function(target)
-        return self._declare(kind, _hertz(target) if kind == "profile" else target, capture, where, name)
+            self._refuse_function(rest)
+        parsed, target = targeting.parse_probe(text)
+        return self._declare(parsed, target, capture, where, name)
 
     def function(
         self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
@@ -140,9 +142,7 @@ class Session:
 
     def _declare(self, kind: str, target: Any, capture: Any, where: Any, name: str | None) -> Probe[Any]:
         self._must_be_declaring()
-        probe: Probe[Any] = Probe(
-            self, kind, target, capture=capture, where=where, name=name, declared_at=_caller()
-        )
+        probe: Probe[Any] = Probe(self, kind, target, capture=capture, where=where, name=name, declared_at=caller())
         self._name(probe, name)
         self._probes.append(probe)
         return probe
@@ -164,9 +164,12 @@ class Session:
         command can't be executed. After an error nothing is attached, and the session can be corrected and started.
         """
         with self._starting:
-            self._must_be_declaring("start")
+            if self._running is not None:
+                raise StateError(f"this session is {self._state}; a session runs once: make a new one")
             if not self._probes:
-                raise SpecError('a session needs a probe: declare one, such as session.tracepoint("sched:sched_switch")')
+                raise SpecError(
+                    'a session needs a probe: declare one, such as session.tracepoint("sched:sched_switch")'
+                )
             command = self._command
             if self._pid is not None:
                 check_pid(self._pid)
@@ -198,7 +201,7 @@ class Session:
             self._conclude()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits for the end, at most so many seconds, and calls handlers meanwhile. Says whether the session is over."""
+        """Waits for the end, at most so many seconds, and calls handlers meanwhile. Says whether it is over."""
         running = self._started("wait for")
         until = None if seconds is None else time.monotonic() + seconds
         with running.consuming():
@@ -234,7 +237,9 @@ class Session:
     def __del__(self) -> None:
         running = getattr(self, "_running", None)
         if running is not None and not running.over:
-            warnings.warn(f"{self!r} was dropped while it ran; stop() it, or use it in 'with'", ResourceWarning, 2, self)
+            warnings.warn(
+                f"{self!r} was dropped while it ran; stop() it, or use it in 'with'", ResourceWarning, 2, self
+            )
             running.end("stop")
 
     # Reading ----------------------------------------------------------------------------------------------------------
@@ -287,11 +292,11 @@ class Session:
 
     def __iter__(self) -> Iterator[Event]:
         """The events that have no handler, in the order of time, until the end; handlers are called meanwhile."""
-        return iter(self._events(None))
+        return iter(self._events())
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """As ``for``, for ``async for``. Cancelling it leaves no thread behind."""
-        return aiter(self._events(None))
+        return aiter(self._events())
 
     def batches(self) -> Batches:
         """Batches of events in the order of time, for ``for`` and ``async for``; not for a session with handlers."""
@@ -315,12 +320,15 @@ class Session:
             raise Unsupported("this engine has no descriptor to wait for; use 'async for', or next to it every()")
         return int(descriptor())
 
-    def _events(self, probe: Probe[Any] | None) -> Events[Any]:
-        """The events of a probe, or all that have no handler."""
+    def _events(self) -> Events[Event]:
         running = self._started("iterate over")
         running.check_process()
-        if probe is None:
-            return Events(running, self._concluded_loop, None)
+        return Events(running, self._concluded_loop, None)
+
+    def _events_of(self, probe: Probe[Any]) -> Iterator[Any]:
+        """The events of one probe."""
+        running = self._started("iterate over")
+        running.check_process()
         index = next(index for index, other in enumerate(self._probes) if other is probe)
         wanted = frozenset(event["id"] for event in running.engine.events() if event["probe"] == index)
         if wanted & running.plan.handled:
@@ -328,7 +336,7 @@ class Session:
         assert self._spec is not None
         if not self._spec.probes[index].deliver:
             raise StateError(f"probe {probe.name!r} sends no events: it only counts; say what to send by capture=")
-        return Events(running, self._concluded_loop, wanted)
+        return iter(Events[Any](running, self._concluded_loop, wanted))
 
     # Looking ----------------------------------------------------------------------------------------------------------
 
@@ -379,18 +387,20 @@ class Session:
         return None if self._command is None else self._command.poll()
 
     def __repr__(self) -> str:
-        state = "declared" if self._running is None else "stopped" if self._running.over else "running"
-        return f"<Session, {state}: {', '.join(probe.name for probe in self._probes) or 'no probe'}>"
+        return f"<Session, {self._state}: {', '.join(probe.name for probe in self._probes) or 'no probe'}>"
 
     # Inside -----------------------------------------------------------------------------------------------------------
 
-    def _must_be_declaring(self, verb: str = "declare") -> None:
+    def _must_be_declaring(self) -> None:
+        """Raises StateError once the session has started."""
+        if self._running is not None:
+            raise StateError(f"this session is {self._state}: declare probes, handlers and tables before it starts")
+
+    @property
+    def _state(self) -> str:
         if self._running is None:
-            return
-        state = "stopped" if self._running.over else "running"
-        if verb == "start":
-            raise StateError(f"this session is {state}; a session runs once: make a new one")
-        raise StateError(f"this session is {state}: declare probes, handlers and aggregates before it starts")
+            return "declared"
+        return "stopped" if self._running.over else "running"
 
     def _started(self, verb: str) -> Running:
         if self._running is None:
@@ -418,17 +428,19 @@ class Session:
         return found
 
     def _candidates(self) -> list[handling.Candidate]:
-        specs = self._expanded()
         return [
             handling.Candidate(
                 index,
-                spec.name,
+                probe.name,
                 self._bases[index],
-                tuple(_target_name(target) for target in spec.targets),
-                spec.declared_at,
+                tuple(targeting.default_name([target]) for target in self._members(probe)),
+                probe.declared_at,
             )
-            for index, spec in enumerate(specs)
+            for index, probe in enumerate(self._probes)
         ]
+
+    def _members(self, probe: Probe[Any]) -> tuple[Target, ...]:
+        return targeting.resolved(probe.targets, targeting.native_resolver)
 
     def _plan(self, events: Sequence[Mapping[str, Any]], spec: SessionSpec) -> handling.Plan:
         return handling.plan(
@@ -477,25 +489,18 @@ class Session:
             number += 1
         self._bases.append(base)
 
-    def _expanded(self) -> list[ProbeSpec]:
-        """The probes' specs, with every pattern replaced by what it matches."""
-        return [_expand(probe._spec()) for probe in self._probes]
-
     def _resolve(self, command_pid: int | None) -> SessionSpec:
-        """The whole description. Raises SpecError for a probe that does nothing."""
+        """The whole description. Raises SpecError for a probe that does nothing, ProbeNotFound for an empty pattern."""
         probes = []
-        for index, spec in enumerate(self._expanded()):
-            deliver = (spec.deliver and index not in self._unread) or index in self._found.indexes
-            if not deliver and not spec.aggregates:
-                raise SpecError(
-                    f"probe {spec.name!r} does nothing: give it capture=, a handler (on_{spec.name}), or count()",
-                    f"probes[{index}]",
-                    spec.declared_at,
-                )
-            probes.append(replace(spec, deliver=deliver))
-        pid = None if self._system_wide else command_pid or self._pid
+        for index, probe in enumerate(self._probes):
+            deliver = None
+            if index in self._found.indexes:
+                deliver = True
+            elif index in self._unread:
+                deliver = False
+            probes.append(probe._spec(deliver=deliver))
         target = TargetFilter(
-            pid=pid,
+            pid=None if self._system_wide else command_pid or self._pid,
             follow=self._follow,
             cgroup=None if self._cgroup is None else _cgroup_id(self._cgroup),
             exclude_self=self._pid != os.getpid(),
@@ -506,9 +511,7 @@ class Session:
     def _must_have_readers(self) -> None:
         """For `run`, which gives events to handlers only: nobody would ever read the others."""
         self._unread = frozenset(
-            index
-            for index, probe in enumerate(self._probes)
-            if not probe.handlers and index not in self._found.indexes
+            index for index, probe in enumerate(self._probes) if not probe.handlers and index not in self._found.indexes
         )
         for index in self._unread:
             probe = self._probes[index]
@@ -552,68 +555,25 @@ def _check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool)
         raise SpecError("pid= and command= are two targets: choose one", "target.pid")
     if system_wide and (pid is not None or cgroup is not None):
         other = "pid" if pid is not None else "cgroup"
-        raise SpecError(f"system_wide=True contradicts {other}=: it is for a command that is not traced alone", "target")
+        raise SpecError(
+            f"system_wide=True contradicts {other}=: it is for a command that is not traced alone", "target"
+        )
 
 
 def _cgroup_id(cgroup: str | os.PathLike[str] | int) -> int:
     """A cgroup's id is its directory's inode number."""
     if isinstance(cgroup, int):
         return cgroup
-    path = os.path.join("/sys/fs/cgroup", os.fspath(cgroup).removeprefix("/sys/fs/cgroup").lstrip("/"))
+    from pathlib import Path
+
+    path = Path("/sys/fs/cgroup") / os.fspath(cgroup).removeprefix("/sys/fs/cgroup").lstrip("/")
     try:
-        return os.stat(path).st_ino
+        return path.stat().st_ino
     except OSError as error:
         raise SpecError(f"there is no cgroup {path}: {error.strerror}", "target.cgroup") from None
 
 
-def _split_spelling(text: str) -> tuple[str, str]:
-    """``tracepoint:sched:sched_switch`` is a kind and a target; ``sched:sched_switch`` is a tracepoint."""
-    kind, _, target = text.partition(":")
-    if kind in (*_KINDS, "function", "function_return") and target:
-        return kind, target
-    if target and ":" not in target:
-        return "tracepoint", text
-    near = handling._near(kind, _KINDS)
-    raise SpecError(f"{text!r} is no probe: write tracepoint:CATEGORY:NAME, raw_tracepoint:NAME or profile:HZ{near}")
-
-
-def _hertz(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise SpecError(f"profile:{text} is no timer: write how often it fires in a second, as profile:99") from None
-
-
-# Targets --------------------------------------------------------------------------------------------------------------
-
-
-def _target_name(target: Any) -> str:
-    """What a handler of one member is called after."""
-    return str(getattr(target, "name", None) or target.kind)
-
-
-def _expand(spec: ProbeSpec) -> ProbeSpec:
-    """Replaces patterns by what they match. Raises ProbeNotFound for one that matches nothing."""
-    if not any(_is_pattern(target) for target in spec.targets):
-        return spec
-    from . import _native
-
-    targets: dict[Any, None] = {}
-    for target in spec.targets:
-        if not _is_pattern(target):
-            targets[target] = None
-            continue
-        pattern = target.spelling.partition(":")[2]
-        matches = [spelling for kind, spelling in _native.list_probes(pattern) if kind == target.kind]
-        if not matches:
-            raise ProbeNotFound(f"no {target.kind} matches {pattern!r} (probe {spec.name!r}, {spec.declared_at})")
-        for spelling in matches:
-            targets[type(target)(*spelling.split(":"))] = None
-    return replace(spec, targets=tuple(targets))
-
-
-def _is_pattern(target: Any) -> bool:
-    return any(character in target.spelling for character in "*?[")
+# Words ----------------------------------------------------------------------------------------------------------------
 
 
 def _nearest_tracepoints(names: Sequence[str]) -> str:
@@ -621,7 +581,9 @@ def _nearest_tracepoints(names: Sequence[str]) -> str:
     from . import _native
 
     try:
-        known = {spelling.rpartition(":")[2]: spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"}
+        known = {
+            spelling.rpartition(":")[2]: spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"
+        }
     except (Error, OSError):
         return ""
     near = list(dict.fromkeys(known[word] for name in names for word in _native.nearest(name, list(known))))
@@ -655,20 +617,11 @@ def _call_end(function: Callable[..., Any], session: Session, error: BaseExcepti
         error.add_note(f"on_end_trace_session raised, too: {raised!r}")
 
 
-def _outside() -> tuple[Any, int]:
-    """The nearest frame that isn't this package's, and how far up it is from the caller."""
+def _stack_level() -> int:
+    """How far up from here the nearest frame is that isn't this package's, for a warning's place."""
     level = 1
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
         level += 1
-    return frame, level
-
-
-def _caller() -> str:
-    frame, _ = _outside()
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _stack_level() -> int:
-    return _outside()[1] - 1
+    return level - 1

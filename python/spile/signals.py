@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM, turned into an orderly end of the sessions that run.
 
-In: a session while it runs a loop. Out: a call of its `_interrupted(signum)`. Signals are taken only in the main thread,
-only from their default dispositions, shared by all sessions, and restored when the last one lets go. A second Ctrl-C
+In: a session while it runs a loop. Out: a call of its `_interrupted(signum)`. Signals are taken only in the main
+thread, only from their default dispositions, shared by all sessions, and restored when the last one lets go. A second Ctrl-C
 raises KeyboardInterrupt at once.
 """
 
@@ -40,7 +40,7 @@ def listen(listener: Interruptible) -> bool:
 
 
 def unlisten(listener: Interruptible) -> None:
-    """The opposite of `listen`. From another thread the dispositions are left: without listeners they do the default."""
+    """The opposite of `listen`. In another thread the dispositions stay: without listeners they do the default."""
     _listeners.discard(listener)
     if not _listeners and threading.current_thread() is threading.main_thread():
         _restore()

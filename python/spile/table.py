@@ -229,14 +229,15 @@ class Snapshot(Mapping[K, V]):
 
         Raises TypeError when the keys hold no stack, ValueError when there is nothing to draw, OSError from writing.
         """
+        from pathlib import Path
+
         from . import _native
 
         lines = [(line, count) for line, count in self.folded() if count > 0]
         if not lines:
             raise ValueError("nothing to draw: no stack was counted")
         picture = _native.flamegraph(lines, title or "Flame graph", count_name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(picture)
+        Path(path).write_text(picture, encoding="utf-8")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Snapshot, (self._rows,)
