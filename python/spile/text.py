@@ -2,7 +2,7 @@
 
 In: a string in Python's grammar. Out: the wrappers that the operators make, with equal nodes, or a SpecError with the
 column, a caret and the nearest name. `ast` parses; only the nodes of `_Builder` and the names of `NAMES` are taken.
-No Python is evaluated: names are looked up in that one dict, and operators are applied to what it holds and to literals.
+No Python is evaluated: names are looked up in that one dict, and operators are applied to what it holds and literals.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def expr(text: str, /) -> Any:
     """Reads an expression or a condition: an `Expr` for a value, a `Condition` for what decides.
 
     Python's grammar, with the names of captures (``pid``, ``comm``, ``arg.count``, ``kstack[:8]`` …), literal integers
-    and strings, the operators of `Expr` and `Condition`, ``and or not in``, chained comparisons, the units ``us ms s`` and
-    the functions ``isin between startswith string``. No Python is evaluated. ``where=expr("pid == 42")`` means the same
-    as ``where=pid == 42``.
+    and strings, the operators of `Expr` and `Condition`, ``and or not in``, chained comparisons, the units ``us ms s``
+    and the functions ``isin between startswith string``. No Python is evaluated. ``where=expr("pid == 42")`` means the
+    same as ``where=pid == 42``.
 
     Raises SpecError, which shows the column, for everything else.
     """

@@ -265,7 +265,7 @@ class Condition(_Frozen):
         def _no_value(self, *_):
             raise SpecError(
                 f"`{self!r}` is a condition, not a value: it can't be compared or calculated with. & and | "
-                "bind tighter than comparisons: put each comparison in parentheses; for `not` write ~, for a < b < c write &"
+                "bind tighter than comparisons: put each comparison in parentheses; for `not` write ~, for a < b < c &"
             )
 
         __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _no_value

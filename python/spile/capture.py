@@ -1,0 +1,142 @@
+"""``capture=``, in its four forms.
+
+In: ``{"name": expr}``, ``[utime, arg.count]``, ``"*"``, or an `Event` subclass. Out: named expressions in the order
+declared, or ``"*"``, and the class. Names are checked here; fields are when the session starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NoReturn
+
+from spile.errors import SpecError
+from spile.expr import operand
+from spile.expr.context import Context
+from spile.expr.field import Field
+from spile.expr.node import ValueNode
+from spile.expr.stack import NAMES, StackTrace
+from spile.expr.string import String
+from spile.expr.wrapper import Condition, Expr
+
+#: What every event has without asking.
+HEADERS = ("id", "probe", "time", "cpu", "datetime")
+#: What every mapping has: a typed field of that name would hide it.
+_METHODS = ("get", "items", "keys", "values")
+
+Captured = list[tuple[str, Expr[Any]]] | Literal["*"]
+
+
+def collect(capture: Any) -> tuple[Captured, type[Any] | None]:
+    """Names and expressions in order, or ``"*"``; and the `Event` subclass, where one was given.
+
+    Raises SpecError, whose path is ``capture`` or a part of it, for what is no capture, for names that clash with an
+    event's header (``id probe time cpu datetime``) or with each other, and for expressions without a name.
+    """
+    if isinstance(capture, str):
+        if capture == "*":
+            return "*", None
+        _refuse(
+            f"capture={capture!a}: as a string only '*' means something, all fields of the probe's own; say [{capture}]"
+        )
+    if isinstance(capture, type):
+        return _from_class(capture), capture
+    if isinstance(capture, Expr):
+        _refuse(f"capture= takes several: say capture=[{capture!r}]")
+    if isinstance(capture, Mapping):
+        return [(checked_name(name), _checked(value, name)) for name, value in capture.items()], None
+    if isinstance(capture, list | tuple):
+        return _from_list(capture), None
+    return _refuse(f"capture= takes a dict, a list, '*' or an Event subclass, not {operand.described(capture)}")
+
+
+def checked_name(name: Any) -> str:
+    """A capture's name, as a user chose it: an identifier that no header has."""
+    if not isinstance(name, str):
+        _refuse(f"a capture's name is a string, not {operand.described(name)}")
+    if name in HEADERS:
+        _refuse(f"every event has its {name} already, so no capture can be called {name!r}: choose another name", name)
+    if not name.isidentifier():
+        _refuse(f"{name!a} can't be a capture's name: handlers bind it, so it is an identifier, such as 'utime'")
+    return str(name)
+
+
+def default_name(expr: Expr[Any]) -> str:
+    """The name that an expression has by itself: ``utime``, ``arg.count`` is count, ``arg[0]`` is arg0.
+
+    Raises SpecError for a calculation, which has none.
+    """
+    name = _name_of(operand.value(expr, "capture="))
+    if name is None:
+        _refuse(f"{expr!r} has no name by itself: say capture={{'name': {expr!r}}}")
+    return name
+
+
+def _name_of(node: ValueNode) -> str | None:
+    if isinstance(node, Context):
+        return node.name
+    if isinstance(node, StackTrace):
+        return NAMES[node.space]
+    if isinstance(node, String):
+        return _name_of(node.pointer)
+    if isinstance(node, Field):
+        words = ["arg", *map(str, node.path)]
+        first = next((at for at in range(len(node.path), 0, -1) if isinstance(node.path[at - 1], str)), 0)
+        return "_".join(words[first:]) if first else "".join(words[:2]) + "".join(f"_{word}" for word in words[2:])
+    return None
+
+
+def _from_list(captures: list[Any] | tuple[Any, ...]) -> list[tuple[str, Expr[Any]]]:
+    named: dict[str, Expr[Any]] = {}
+    for index, value in enumerate(captures):
+        expr = _checked(value, index)
+        name = default_name(expr)
+        if name in HEADERS:
+            remedy = "leave it out" if name == repr(expr) else f"say {{'{name}_': {expr!r}}}"
+            _refuse(f"every event has its {name} already, and {expr!r} would be called so: {remedy}", index)
+        if name in named:
+            _refuse(f"{named[name]!r} and {expr!r} are both called {name!r}: name them, {{'{name}_': {expr!r}}}", index)
+        named[checked_name(name)] = expr
+    return list(named.items())
+
+
+def _from_class(cls: type[Any]) -> list[tuple[str, Expr[Any]]]:
+    named: dict[str, Expr[Any]] = {}
+    for base in reversed(cls.__mro__):
+        declared = vars(base)
+        for name in declared.get("__annotations__", {}):
+            if name not in declared and not name.startswith("_") and not _is_class_variable(declared, name):
+                _refuse(f"{base.__name__}.{name} has a type but no expression: say {name} = arg.{name}", name)
+        for name, value in declared.items():
+            if isinstance(value, Condition):
+                _checked(value, name)
+            if isinstance(value, Expr):
+                if name in _METHODS:
+                    _refuse(f"{base.__name__}.{name} would hide the mapping's method: choose another name", name)
+                named[checked_name(name)] = _checked(value, name)
+            elif name in named:
+                del named[name]  # overridden by something that is no capture, as None
+    if not named:
+        _refuse(f"{cls.__name__} declares no field: say count = arg.count in its body")
+    return list(named.items())
+
+
+def _is_class_variable(declared: Mapping[str, Any], name: str) -> bool:
+    return "ClassVar" in str(declared["__annotations__"][name])
+
+
+def _checked(value: Any, place: str | int) -> Expr[Any]:
+    if isinstance(value, Condition):
+        _refuse(f"{value!r} is a condition, and events carry values: give it to where=", place)
+    if not isinstance(value, Expr):
+        if isinstance(value, str):
+            _refuse(f"{value!a} is a string: say expr({value!a}), or name the capture itself", place)
+        _refuse(f"a capture is an expression, such as utime or arg.count, not {operand.described(value)}", place)
+    try:
+        operand.value(value, "capture=")
+    except SpecError as error:
+        _refuse(error.message, place)
+    return value
+
+
+def _refuse(message: str, place: str | int | None = None) -> NoReturn:
+    raise SpecError(message, "capture" if place is None else f"capture[{place!r}]")

@@ -1,0 +1,307 @@
+"""A probe: what it is attached to, what it captures, when it fires, what is counted on it, who handles it.
+
+In: a declaration, by a session's method and by what follows on the probe itself. Out: a `ProbeSpec` for the engine, and
+the handlers and tables that the session connects. What can be told without a kernel is refused here, with the line of
+the script that declared it; whether targets and fields exist is told when the session starts or is checked.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from spile import capture as capturing
+from spile import targets as targeting
+from spile.errors import SpecError
+from spile.expr import operand
+from spile.expr.field import Field
+from spile.expr.logic import And
+from spile.expr.node import ConditionNode, Node, ValueNode
+from spile.expr.wrapper import Expr
+from spile.spec import AggregateSpec, NamedExpr, ProbeSpec, Profile
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from spile._native import Batch, Event
+    from spile.table import Cell, Table
+
+E_co = TypeVar("E_co", bound="Event", covariant=True)
+K = TypeVar("K")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+BatchHandler = TypeVar("BatchHandler", bound="Callable[[Batch], Any]")
+
+_PACKAGE = f"{Path(__file__).parent}/"
+
+
+class Owner(Protocol):
+    """What a probe needs of its session."""
+
+    def _must_be_declaring(self) -> None:
+        """Raises StateError once the session has started."""
+
+    def _events_of(self, probe: Probe[Any], /) -> Iterator[Any]:
+        """The events of one probe. Raises StateError before the start."""
+
+
+class Probe(Generic[E_co]):
+    """A probe of a session, or a group of them that share everything.
+
+    Made by a session's methods (`Session.tracepoint` and so on). `name` is the target's last part unless ``name=`` says
+    otherwise; a group is called after its first target. Events are sent only with ``capture=`` or a handler; what is
+    counted is counted without them.
+    """
+
+    def __init__(
+        self,
+        session: Owner | None,
+        kind: str,
+        target: Any,
+        *,
+        capture: Any = None,
+        where: Any = None,
+        name: str | None = None,
+        declared_at: str | None = None,
+    ) -> None:
+        self.declared_at = declared_at or caller()
+        """The script's file and line: ``script.py:12``."""
+        self.session = session
+        self.kind = kind
+        """``"tracepoint"``, ``"raw_tracepoint"`` or ``"profile"``."""
+        self.handlers: list[tuple[str, Callable[..., Any]]] = []
+        """What was registered, in order: ``"event"`` or ``"batch"``, and the function."""
+        self.aggregates: list[Table[Any, Any] | Cell[Any]] = []
+        """What is counted, in order."""
+        self._by: list[tuple[ValueNode, ...]] = []
+        self.event_class: type[Any] | None = None
+        """The `Event` subclass that was given as ``capture=``."""
+        try:
+            self.targets = targeting.targets_of(kind, target)
+            self.name = targeting.default_name(self.targets) if name is None else _checked_name(name)
+            self.captures_events = capture is not None
+            """Whether events are wanted without a handler. An empty ``capture=`` counts: events have headers."""
+            self.capture: capturing.Captured = []
+            """Names and expressions in the order declared, or ``"*"``."""
+            if capture is not None:
+                self.capture, self.event_class = capturing.collect(capture)
+            self._check_capture()
+            self.condition = _condition(where)
+            """The condition's node, or None."""
+            if self.condition is not None:
+                self._check_fields(self.condition, "where")
+        except SpecError as error:
+            raise self._located(error) from None
+
+    # Handlers.
+
+    def on_event(self, function: Handler) -> Handler:
+        """Registers `function` for each event, as a decorator; gives it back unchanged.
+
+        Parameters are bound by name: captured names, ``event``, ``id``, ``probe``, ``time``, ``cpu``, ``session``.
+        Several handlers run in the order registered. Raises StateError once the session has started.
+        """
+        self._handle("event", function)
+        return function
+
+    def on_batch(self, function: BatchHandler) -> BatchHandler:
+        """Registers `function` for batches of this probe's events, as a decorator; gives it back unchanged.
+
+        Raises StateError once the session has started.
+        """
+        self._handle("batch", function)
+        return function
+
+    def _handle(self, kind: str, function: Any) -> None:
+        if self.session is not None:
+            self.session._must_be_declaring()
+        # An expression is callable too, for the sake of its message.
+        if operand.node_of(function) is not None or not callable(function):
+            raise self._located(SpecError(f"on_{kind} takes a function, not {operand.described(function)}"))
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise self._located(
+                SpecError(
+                    f"on_{kind} takes a plain function, and {function.__name__} is async: say `async for` instead"
+                )
+            )
+        self.handlers.append((kind, function))
+
+    # Counting.
+
+    @overload
+    def count(self, *, by: None = None) -> Cell[int]: ...
+    @overload
+    def count(self, *, by: Expr[K]) -> Table[K, int]: ...
+    @overload
+    def count(self, *, by: tuple[Expr[A]]) -> Table[tuple[A], int]: ...
+    @overload
+    def count(self, *, by: tuple[Expr[A], Expr[B]]) -> Table[tuple[A, B], int]: ...
+    @overload
+    def count(self, *, by: tuple[Expr[A], Expr[B], Expr[C]]) -> Table[tuple[A, B, C], int]: ...
+    @overload
+    def count(self, *, by: tuple[Expr[A], Expr[B], Expr[C], Expr[D]]) -> Table[tuple[A, B, C, D], int]: ...
+    @overload
+    def count(self, *, by: tuple[Expr[Any], ...]) -> Table[tuple[Any, ...], int]: ...
+    def count(self, *, by: Any = None) -> Table[Any, int] | Cell[int]:
+        """Counts the hits, in all or by a key, outside of Python.
+
+        ``by=None`` gives a `Cell`; ``by=comm`` a `Table` whose keys are the values; ``by=(comm, kstack)`` one whose
+        keys are tuples, ``by=(comm,)`` 1-tuples. A hit whose key can't be read is not counted, and the ledger says so.
+
+        Raises SpecError for a key that is no capture, StateError once the session has started.
+        """
+        from spile.table import Cell, Table
+
+        if self.session is not None:
+            self.session._must_be_declaring()
+        nodes = self._key(by)
+        made: Table[Any, int] | Cell[int]
+        if by is None:
+            made = Cell("count", None, label=self.name)
+        else:
+            scalar = not isinstance(by, tuple)
+            made = Table("count", (by,) if scalar else by, scalar=scalar, label=self.name)
+        self.aggregates.append(made)
+        self._by.append(nodes)
+        return made
+
+    def _key(self, by: Any) -> tuple[ValueNode, ...]:
+        try:
+            if by is None:
+                return ()
+            if isinstance(by, list):
+                raise SpecError(f"a key of several parts is a tuple: by=({', '.join(map(repr, by))},)", "by")
+            if by == ():
+                raise SpecError("by=() is no key: leave by out to count all hits", "by")
+            nodes = []
+            for index, part in enumerate(by if isinstance(by, tuple) else (by,)):
+                path = f"by[{index}]" if isinstance(by, tuple) else "by"
+                try:
+                    nodes.append(operand.value(part, "by="))
+                except SpecError as error:
+                    raise SpecError(error.message, path) from None
+                self._check_fields(nodes[-1], path)
+            return tuple(nodes)
+        except SpecError as error:
+            raise self._located(error) from None
+
+    # Reading.
+
+    def __iter__(self) -> Iterator[E_co]:
+        """The probe's events, of a session that has started. Raises StateError before that, and beside a reader."""
+        if self.session is None:
+            raise self._located(SpecError("this probe belongs to no session"))
+        return self.session._events_of(self)
+
+    def __repr__(self) -> str:
+        spellings = ", ".join(target.spelling for target in self.targets)
+        return f"<Probe {self.name}: {spellings}>"
+
+    # The road to the kernel.
+
+    def capture_also(self, name: str, expr: Expr[Any]) -> None:
+        """Adds one capture. Raises SpecError for a name that is taken, StateError once the session has started."""
+        if self.session is not None:
+            self.session._must_be_declaring()
+        path = f"capture[{name!r}]"
+        try:
+            named, _ = capturing.collect({name: expr})
+            if isinstance(self.capture, str) or isinstance(named, str):
+                raise SpecError("'*' captures every field already", "capture")
+            if name in dict(self.capture):
+                raise SpecError(f"{name!r} is captured already: choose another name", path)
+            self._check_fields(operand.value(expr, "capture="), path)
+        except SpecError as error:
+            raise self._located(error) from None
+        self.capture = [*self.capture, *named]
+        self.captures_events = True
+
+    def _spec(
+        self, resolve: targeting.Resolver = targeting.native_resolver, *, deliver: bool | None = None
+    ) -> ProbeSpec:
+        """What the engine is told.
+
+        `resolve` finds what patterns stand for. `deliver` overrides whether events are wanted, for a session that found
+        handlers by their names. Raises SpecError for a probe that does nothing, ProbeNotFound for a pattern that
+        nothing matches.
+        """
+        if deliver is None:
+            deliver = self.captures_events or bool(self.handlers)
+        if not deliver and not self.aggregates:
+            raise self._located(
+                SpecError(f"the probe {self.name} does nothing: give it capture=, a handler, or something to count()")
+            )
+        return ProbeSpec(
+            name=self.name,
+            targets=targeting.resolved(self.targets, resolve),
+            capture=None if isinstance(self.capture, str) else self._named_exprs(),
+            condition=self.condition,
+            aggregates=tuple(AggregateSpec("count", by) for by in self._by),
+            deliver=deliver,
+            declared_at=self.declared_at,
+        )
+
+    def _named_exprs(self) -> tuple[NamedExpr, ...]:
+        assert not isinstance(self.capture, str)
+        return tuple(NamedExpr(name, operand.value(expr, "capture=")) for name, expr in self.capture)
+
+    # Checks.
+
+    def _check_capture(self) -> None:
+        if isinstance(self.capture, str):
+            if isinstance(self.targets[0], Profile):
+                raise SpecError(
+                    "a timer has no fields of its own: capture comm, pid or kstack instead of '*'", "capture"
+                )
+            return
+        for name, expr in self.capture:
+            self._check_fields(operand.value(expr, "capture="), f"capture[{name!r}]")
+
+    def _check_fields(self, node: Node, path: str) -> None:
+        if not isinstance(self.targets[0], Profile):
+            return
+        for part in node.walk():
+            if isinstance(part, Field):
+                message = f"a timer has no fields of its own, and {part.spell()} asks for one: take comm, pid or kstack"
+                raise SpecError(message, path)
+
+    def _located(self, error: SpecError) -> SpecError:
+        return SpecError(error.message, error.path, error.declared_at or self.declared_at)
+
+
+def caller() -> str | None:
+    """File and line of the innermost code outside of this package: where a script declared something."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return None if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _condition(where: Any) -> ConditionNode | None:
+    if where is None:
+        return None
+    if not isinstance(where, list | tuple):
+        return _term(where, "where")
+    terms = [_term(term, f"where[{index}]") for index, term in enumerate(where)]
+    if not terms:
+        return None
+    return terms[0] if len(terms) == 1 else And.of(terms)
+
+
+def _term(where: Any, path: str) -> ConditionNode:
+    try:
+        return operand.condition(where, "where=")
+    except SpecError as error:
+        raise SpecError(error.message, path) from None
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise SpecError(f"name={name!r}: a probe's name is an identifier, so that on_<name> can handle it", "name")
+    return str(name)

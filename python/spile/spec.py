@@ -1,0 +1,285 @@
+"""The description of a session: frozen dataclasses that mirror the Rust side's types, and their JSON.
+
+In: what `Session` and `Probe` were told. Out: versioned JSON, the one thing that crosses into Rust, once per session.
+`SessionSpec.from_json` reads it back, with a path in every error. What values mean is verified in Rust.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from spile.errors import SpecError
+from spile.expr.node import ConditionNode, ValueNode
+from spile.expr.read import read_condition, read_value
+from spile.reader import Reader
+
+#: The version of the JSON form that this release writes and reads.
+VERSION = 1
+_U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFilter:
+    """Which tasks may fire a probe."""
+
+    #: A process (as user space counts) to follow; None for all.
+    pid: int | None = None
+    #: Whether its children, born after the start, are followed too.
+    follow: bool = True
+    #: A cgroup's id: the inode number of its directory.
+    cgroup: int | None = None
+    #: Whether the tracer's own process is kept out.
+    exclude_self: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "pid": self.pid,
+            "follow": self.follow,
+            "cgroup": self.cgroup,
+            "exclude_self": self.exclude_self,
+        }
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("follow", "exclude_self", optional=("pid", "cgroup"))
+        return cls(
+            pid=None if parts["pid"].absent else parts["pid"].integer(0, _U32),
+            follow=parts["follow"].flag(),
+            cgroup=None if parts["cgroup"].absent else parts["cgroup"].integer(0, _U64),
+            exclude_self=parts["exclude_self"].flag(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes of everything whose memory is bounded."""
+
+    #: Bytes of ring buffer for each CPU: a power of two, at least a page.
+    buffer: int = 8 << 20
+    #: Bytes of decoded events that may wait for the script.
+    queue: int = 64 << 20
+    #: Frames kept of a stack, at most 127.
+    stack_depth: int = 127
+    #: Slots of each CPU's cache of stacks sent lately: a power of two.
+    stack_cache: int = 4096
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "buffer": self.buffer,
+            "queue": self.queue,
+            "stack_depth": self.stack_depth,
+            "stack_cache": self.stack_cache,
+        }
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache")
+        return cls(
+            buffer=parts["buffer"].integer(0, _U64),
+            queue=parts["queue"].integer(0, _U64),
+            stack_depth=parts["stack_depth"].integer(0, _U32),
+            stack_cache=parts["stack_cache"].integer(0, _U32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tracepoint:
+    """A tracepoint by tracefs category and name; fields are those of its ``format``."""
+
+    kind: ClassVar[str] = "tracepoint"
+    category: str
+    name: str
+
+    @property
+    def spelling(self) -> str:
+        """As the command line has it: ``tracepoint:sched:sched_switch``."""
+        return f"{self.kind}:{self.category}:{self.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "category": self.category, "name": self.name}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("kind", "category", "name")
+        return cls(parts["category"].text(), parts["name"].text())
+
+
+@dataclass(frozen=True, slots=True)
+class RawTracepoint:
+    """A tracepoint's raw arguments, named by BTF."""
+
+    kind: ClassVar[str] = "raw_tracepoint"
+    name: str
+
+    @property
+    def spelling(self) -> str:
+        """As the command line has it: ``raw_tracepoint:sched_switch``."""
+        return f"{self.kind}:{self.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        return cls(reader.members("kind", "name")["name"].text())
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A timer on every CPU, `hz` samples per second."""
+
+    kind: ClassVar[str] = "profile"
+    hz: int
+
+    @property
+    def spelling(self) -> str:
+        """As the command line has it: ``profile:99``."""
+        return f"{self.kind}:{self.hz}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "hz": self.hz}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        return cls(reader.members("kind", "hz")["hz"].integer(0, _U64))
+
+
+Target = Tracepoint | RawTracepoint | Profile
+_TARGETS: dict[str, type[Tracepoint] | type[RawTracepoint] | type[Profile]] = {
+    target.kind: target for target in (Tracepoint, RawTracepoint, Profile)
+}
+
+
+def _read_target(reader: Reader) -> Target:
+    return _TARGETS[reader.member("kind").choice(*_TARGETS)].read(reader)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedExpr:
+    """A capture and its name."""
+
+    name: str
+    expr: ValueNode
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "expr": self.expr.to_json()}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("name", "expr")
+        return cls(parts["name"].text(), read_value(parts["expr"]))
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateSpec:
+    """Something accumulated over a probe's events, by a key of any number of values (none: a single cell)."""
+
+    function: str = "count"
+    by: tuple[ValueNode, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"function": self.function, "by": [part.to_json() for part in self.by]}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("function", "by")
+        return cls(parts["function"].choice("count"), tuple(read_value(part) for part in parts["by"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """One probe: its targets, what it captures, and what is counted on it."""
+
+    #: Unique within the session.
+    name: str
+    #: What it is attached to; more than one makes a group.
+    targets: tuple[Target, ...]
+    #: What an event carries, in this order; None for every field of the target's own.
+    capture: tuple[NamedExpr, ...] | None = ()
+    #: The condition under which the probe fires.
+    condition: ConditionNode | None = None
+    #: What is counted on it.
+    aggregates: tuple[AggregateSpec, ...] = ()
+    #: Whether events are wanted, or only the aggregates.
+    deliver: bool = True
+    #: The script's file and line, for error messages.
+    declared_at: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        if self.capture is None:
+            capture: dict[str, Any] = {"kind": "all"}
+        else:
+            capture = {"kind": "fields", "fields": [named.to_json() for named in self.capture]}
+        return {
+            "name": self.name,
+            "declared_at": self.declared_at,
+            "targets": [target.to_json() for target in self.targets],
+            "capture": capture,
+            "where": None if self.condition is None else self.condition.to_json(),
+            "aggregates": [aggregate.to_json() for aggregate in self.aggregates],
+            "deliver": self.deliver,
+        }
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("name", "targets", "capture", "aggregates", "deliver", optional=("where", "declared_at"))
+        where, declared_at = parts["where"], parts["declared_at"]
+        return cls(
+            name=parts["name"].text(),
+            targets=tuple(map(_read_target, parts["targets"])),
+            capture=_read_capture(parts["capture"]),
+            condition=None if where.absent else read_condition(where),
+            aggregates=tuple(map(AggregateSpec.read, parts["aggregates"])),
+            deliver=parts["deliver"].flag(),
+            declared_at=None if declared_at.absent else declared_at.text(),
+        )
+
+
+def _read_capture(reader: Reader) -> tuple[NamedExpr, ...] | None:
+    if reader.member("kind").choice("fields", "all") == "all":
+        reader.members("kind")
+        return None
+    return tuple(map(NamedExpr.read, reader.members("kind", "fields")["fields"]))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """Everything that a session was asked to do."""
+
+    #: The probes, in the order declared; a probe's index is its identity within the session.
+    probes: tuple[ProbeSpec, ...] = ()
+    #: Which processes are seen.
+    target: TargetFilter = field(default_factory=TargetFilter)
+    #: Sizes, all of them.
+    limits: Limits = field(default_factory=Limits)
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The JSON text that `_native.Engine.bpf` and `_native.verify_spec` take."""
+        form = {
+            "version": self.version,
+            "target": self.target.to_json(),
+            "limits": self.limits.to_json(),
+            "probes": [probe.to_json() for probe in self.probes],
+        }
+        return json.dumps(form, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Reads what `to_json` wrote. Raises SpecError, whose `path` leads to what is missing, unknown or ill-typed."""
+        try:
+            form = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SpecError(f"the spec is not JSON: {error}") from None
+        root = Reader(form)
+        version = root.member("version")
+        if version.integer(0, _U32) != VERSION:
+            version.refuse(f"the spec has version {version.value}, and this release reads version {VERSION}")
+        parts = root.members("version", "target", "limits", "probes")
+        return cls(
+            probes=tuple(map(ProbeSpec.read, parts["probes"])),
+            target=TargetFilter.read(parts["target"]),
+            limits=Limits.read(parts["limits"]),
+        )
