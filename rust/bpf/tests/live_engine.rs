@@ -7,58 +7,134 @@ mod live_support;
 
 use live_support::session::*;
 use live_support::*;
-use spile_core::spec::{CompareOperator, Condition, Context, Expr, PathStep};
-
-fn arg(name: &str) -> Expr {
-    Expr::Field { path: vec![PathStep::Name(name.into())] }
-}
-
-fn fact(name: Context) -> Expr {
-    Expr::Context { name }
-}
-
-fn is(left: Expr, value: i128) -> Condition {
-    Condition::Compare { operator: CompareOperator::Equal, left, right: Expr::Int { value } }
-}
+use spile_core::spec::{Capture, Condition, Context, Limits, ProbeSpec, StackSpace, Target};
 
 const CALLS: usize = 20_000;
 
-#[test]
-fn raw_tracepoints_see_every_call() {
-    if !can_trace() {
-        return;
-    }
-    let captures = [("id", arg("id")), ("tid", fact(Context::Tid))];
-    let spec = of_this_process(vec![probe(raw_tracepoint("sys_enter"), &captures, None)]);
-    let outcome = run(&spec, |_| getppid_storm(CALLS));
-    outcome.check();
-    let mine = [Owned::Number(libc::SYS_getppid.into()), Owned::Number(tid().into())];
-    assert_eq!(outcome.events.iter().filter(|event| event.values == mine).count(), CALLS);
+fn my_getppid(id: &str) -> Condition {
+    all(vec![is(arg(id), libc::SYS_getppid), is(fact(Context::Tid), tid())])
 }
 
 #[test]
-fn classic_tracepoints_see_every_call() {
-    if !can_trace() {
-        return;
+fn every_call_is_seen_by_either_kind_of_tracepoint() {
+    require_tracing!();
+    for target in [raw_tracepoint("sys_enter"), tracepoint("raw_syscalls", "sys_enter")] {
+        let captures = [("id", arg("id")), ("tid", fact(Context::Tid))];
+        let outcome = run(&of_this_process(vec![probe(target, &captures, None)]), |_| getppid_storm(CALLS));
+        outcome.check();
+        let mine = [Owned::Number(libc::SYS_getppid.into()), Owned::Number(tid().into())];
+        assert_eq!(outcome.events.iter().filter(|event| event.values == mine).count(), CALLS);
     }
-    let captures = [("id", arg("id")), ("tid", fact(Context::Tid))];
-    let spec = of_this_process(vec![probe(tracepoint("raw_syscalls", "sys_enter"), &captures, None)]);
-    let outcome = run(&spec, |_| getppid_storm(CALLS));
-    outcome.check();
-    let mine = [Owned::Number(libc::SYS_getppid.into()), Owned::Number(tid().into())];
-    assert_eq!(outcome.events.iter().filter(|event| event.values == mine).count(), CALLS);
 }
 
 #[test]
 fn conditions_are_decided_in_the_kernel() {
-    if !can_trace() {
-        return;
+    require_tracing!();
+    for target in [raw_tracepoint("sys_enter"), tracepoint("raw_syscalls", "sys_enter")] {
+        let outcome = run(&of_this_process(vec![probe(target, &[], Some(my_getppid("id")))]), |_| getppid_storm(CALLS));
+        outcome.check();
+        let row = outcome.row();
+        assert_eq!((row.delivered, row.hits), (CALLS as u64, row.filtered + row.missed + CALLS as u64));
     }
-    let condition =
-        Condition::And { terms: vec![is(arg("id"), libc::SYS_getppid.into()), is(fact(Context::Tid), tid().into())] };
-    let spec = of_this_process(vec![probe(raw_tracepoint("sys_enter"), &[], Some(condition))]);
-    let outcome = run(&spec, |_| getppid_storm(CALLS));
+}
+
+#[test]
+fn arguments_of_one_system_call_have_their_own_types() {
+    require_tracing!();
+    let captures = [("dfd", arg("dfd")), ("flags", arg("flags")), ("mode", arg("mode"))];
+    let mine = Some(is(fact(Context::Tid), tid()));
+    let spec = of_this_process(vec![probe(tracepoint("syscalls", "sys_enter_openat"), &captures, mine)]);
+    let outcome = run(&spec, |_| {
+        // SAFETY: the path is NUL-terminated.
+        unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/nonexistent".as_ptr(), libc::O_RDWR, 0o640) };
+    });
     outcome.check();
-    let row = outcome.row();
-    assert_eq!((row.delivered, row.hits), (CALLS as u64, row.filtered + CALLS as u64));
+    let expected = [libc::AT_FDCWD, libc::O_RDWR, 0o640].map(|value| Owned::Number(value.into()));
+    assert!(outcome.events.iter().any(|event| event.values == expected), "{:?}", outcome.events);
+}
+
+#[test]
+fn a_ring_that_overflows_loses_nothing_unseen() {
+    require_tracing!();
+    let captures = [("id", arg("id")), ("stack", stack(StackSpace::Kernel)), ("comm", fact(Context::Comm))];
+    for target in [raw_tracepoint("sys_enter"), tracepoint("raw_syscalls", "sys_enter")] {
+        let mut spec = of_this_process(vec![probe(target, &captures, Some(my_getppid("id")))]);
+        spec.limits = Limits { buffer: 4096, ..spec.limits };
+        let outcome = run(&spec, |_| getppid_storm(CALLS));
+        outcome.check();
+        let row = outcome.row();
+        // Who runs this test on two CPUs may fill two rings: 4096 bytes hold at most 70 records of 56 bytes.
+        assert!(row.delivered >= 50 && row.delivered <= 200, "{row:?}");
+        assert_eq!(row.delivered + row.ring_full, CALLS as u64, "{row:?}");
+    }
+}
+
+#[test]
+fn a_group_is_one_probe_with_an_event_for_each_target() {
+    require_tracing!();
+    let names = ["sys_enter_getppid", "sys_enter_getuid", "sys_enter_getgid"];
+    let captures = [("name", fact(Context::ProbeName)), ("tid", fact(Context::Tid))];
+    let mut group = probe(tracepoint("syscalls", names[0]), &captures, None);
+    group.targets = names.iter().map(|name| tracepoint("syscalls", name)).collect();
+    let outcome = run(&of_this_process(vec![group]), |engine| {
+        let expected: Vec<(u16, String)> = (1..).zip(names.map(String::from)).collect();
+        assert_eq!(engine.names(), expected);
+        for (call, times) in [(libc::SYS_getppid, 300), (libc::SYS_getuid, 20), (libc::SYS_getgid, 1)] {
+            for _ in 0..times {
+                // SAFETY: these calls take nothing and change nothing.
+                unsafe { libc::syscall(call) };
+            }
+        }
+    });
+    outcome.check();
+    for (index, times) in [300, 20, 1].into_iter().enumerate() {
+        let id = index as u16 + 1;
+        let expected = [Owned::Number(id.into()), Owned::Number(tid().into())];
+        let seen = outcome.events.iter().filter(|event| event.id == id && event.values == expected).count();
+        assert_eq!((seen, outcome.rows[index].target), (times, index as u32));
+    }
+}
+
+#[test]
+fn all_fields_are_captured_by_a_star() {
+    require_tracing!();
+    for target in [tracepoint("sched", "sched_process_exit"), raw_tracepoint("sched_process_exit")] {
+        let star = ProbeSpec { capture: Capture::All, ..probe(target, &[], None) };
+        let outcome = run(&of_this_process(vec![star]), |engine| {
+            assert!(engine.layouts().iter().all(|layout| layout.schema.fields.len() >= 2));
+            std::thread::spawn(|| ()).join().unwrap();
+        });
+        outcome.check();
+        assert!(!outcome.events.is_empty());
+    }
+}
+
+#[test]
+fn a_timer_fires_as_often_as_it_was_asked_to() {
+    require_tracing!();
+    let captures = [("tid", fact(Context::Tid)), ("ustack", stack(StackSpace::User))];
+    let outcome =
+        run(&of_this_process(vec![named("profile", probe(Target::Profile { hz: 500 }, &captures, None))]), |_| {
+            let start = spile_bpf::kernel::clock::monotonic();
+            let mut spins = 0_u64;
+            while spile_bpf::kernel::clock::monotonic() - start < 1_000_000_000 {
+                spins = std::hint::black_box(spins + 1);
+            }
+        });
+    outcome.check();
+    let mine = outcome.events.iter().filter(|event| event.values[0].number() == i128::from(tid())).count();
+    // On a busy machine this thread has a part of a CPU; it never has more than one.
+    assert!((100..=520).contains(&mine), "{mine} samples of a thread that span for a second");
+}
+
+#[test]
+fn programs_are_explained() {
+    require_tracing!();
+    let spec = of_this_process(vec![probe(raw_tracepoint("sys_enter"), &[("id", arg("id"))], None)]);
+    let text = spile_bpf::engine::Engine::prepare(&spec).unwrap().explain();
+    for words in
+        ["raw_tracepoint:sys_enter (probe sys_enter, declared at script.py:7)", "+16 id", "RingReserve", "exit"]
+    {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
 }

@@ -37,6 +37,11 @@ impl Follow {
         Ok(Self { programs: programs.iter().map(load).collect::<Result<_, Error>>()? })
     }
 
+    /// The programs, loaded.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &LoadedProgram> {
+        self.programs.iter().map(|(_, program)| program)
+    }
+
     /// Attaches them. They work whatever the gate's state.
     pub(super) fn attach(&self) -> Result<Vec<Link>, Error> {
         self.programs.iter().map(|(place, program)| Link::raw_tracepoint(place, program)).collect()

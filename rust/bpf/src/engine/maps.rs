@@ -144,6 +144,11 @@ impl Maps {
         self.ledger.sum_per_cpu(id.into(), self.cpus)
     }
 
+    /// The processes that the filter lets through; none where there is no such filter.
+    pub(super) fn pids(&self) -> Result<Vec<u32>, Error> {
+        self.pids.as_ref().map_or_else(|| Ok(Vec::new()), Map::keys)
+    }
+
     pub(super) fn add_pid(&self, pid: u32) -> Result<(), Error> {
         match &self.pids {
             Some(pids) => pids.update(&pid.to_ne_bytes(), &1_u32.to_ne_bytes()),

@@ -151,9 +151,20 @@ impl Engine {
         self.maps.add_pid(pid)
     }
 
+    /// The processes that the target filter lets through now; none if it lets all of them through.
+    pub fn followed(&self) -> Result<Vec<u32>, Error> {
+        self.maps.pids()
+    }
+
     /// Event ids and what they are called.
     pub fn names(&self) -> Vec<(u16, String)> {
         self.probes.iter().map(|probe| (probe.planned.layout.schema.id, probe.planned.name.clone())).collect()
+    }
+
+    /// The numbers of its programs in the kernel's own list, those that follow processes included.
+    pub fn program_ids(&self) -> Result<Vec<u32>, Error> {
+        let probes = self.probes.iter().map(|probe| &probe.program);
+        self.follow.programs().chain(probes).map(LoadedProgram::id).collect()
     }
 
     /// What was made of each target: where it is attached, the intermediate form, and the bytecode.

@@ -73,6 +73,21 @@ impl Map {
         }
     }
 
+    /// The keys of a hash whose keys have 4 bytes. One that is removed meanwhile may make others appear twice.
+    pub fn keys(&self) -> Result<Vec<u32>, Error> {
+        self.check(self.key_size == 4)?;
+        let (mut keys, mut last, mut next) = (Vec::new(), None, [0; 4]);
+        while bpf::next_key(self.fd(), last.as_ref().map(<[u8; 4]>::as_slice), &mut next)
+            .map_err(|error| Error::engine(format!("reading a map's keys: {error}")))?
+        {
+            keys.push(u32::from_ne_bytes(next));
+            last = Some(next);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
     /// Reads an entry of a per-CPU array of `u64`s: the sum over `cpus`, the possible ones.
     pub fn sum_per_cpu(&self, key: u32, cpus: usize) -> Result<Vec<u64>, Error> {
         let row = self.value_size.next_multiple_of(8);

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use aya_obj::generated::bpf_prog_type;
+use aya_obj::generated::{bpf_prog_info, bpf_prog_type};
 use spile_core::error::Error;
 
 use super::privilege;
@@ -53,12 +53,20 @@ impl LoadedProgram {
         &self.name
     }
 
+    /// Its number in the kernel's list.
+    pub fn id(&self) -> Result<u32, Error> {
+        self.info().map(|info| info.id)
+    }
+
+    fn info(&self) -> Result<bpf_prog_info, Error> {
+        bpf::program_info(self.fd())
+            .map_err(|error| Error::engine(format!("asking after the program {}: {error}", self.name)))
+    }
+
     /// How often the kernel did not run it, because it was running on that CPU already. 0 where the kernel (before
     /// 5.12) doesn't say.
     pub fn recursion_misses(&self) -> Result<u64, Error> {
-        let info = bpf::program_info(self.fd())
-            .map_err(|error| Error::engine(format!("asking after the program {}: {error}", self.name)))?;
-        Ok(info.recursion_misses)
+        self.info().map(|info| info.recursion_misses)
     }
 }
 
@@ -74,6 +82,17 @@ fn account(kind: bpf_prog_type, name: &str, insns: &[u64]) -> String {
     }
     let length = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     String::from_utf8_lossy(&log[..length]).into_owned()
+}
+
+/// The numbers of all programs in the kernel, this process's and others'.
+pub fn ids() -> Result<Vec<u32>, Error> {
+    let mut ids = Vec::new();
+    while let Some(id) = bpf::next_program(ids.last().copied().unwrap_or(0))
+        .map_err(|error| Error::engine(format!("listing the kernel's programs: {error}")))?
+    {
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// Lets maps of any size be made on kernels before 5.11, which count them against `RLIMIT_MEMLOCK`.

@@ -35,3 +35,44 @@ pub fn getppid_storm(calls: usize) {
         unsafe { libc::syscall(libc::SYS_getppid) };
     }
 }
+
+/// Ends a test where nothing can be traced; [`can_trace`] prints why.
+#[macro_export]
+macro_rules! require_tracing {
+    () => {
+        if !$crate::live_support::can_trace() {
+            return;
+        }
+    };
+}
+
+/// The kernel's functions by address, from /proc/kallsyms.
+pub struct KernelNames(Vec<(u64, String)>);
+
+impl KernelNames {
+    pub fn read() -> Self {
+        let text = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let parse = |line: &str| {
+            let mut parts = line.split_whitespace();
+            let address = u64::from_str_radix(parts.next()?, 16).ok()?;
+            Some((address, parts.nth(1)?.to_owned()))
+        };
+        let mut names: Vec<(u64, String)> = text.lines().filter_map(parse).filter(|name| name.0 != 0).collect();
+        names.sort();
+        Self(names)
+    }
+
+    /// The function around an address.
+    pub fn name(&self, address: u64) -> &str {
+        let after = self.0.partition_point(|(start, _)| *start <= address);
+        after.checked_sub(1).map_or("?", |index| &self.0[index].1)
+    }
+
+    /// Asserts that a stack leads through a function, where addresses have names here.
+    pub fn check(&mut self, addresses: &[u64], function: &str) {
+        if !self.0.is_empty() {
+            let names: Vec<&str> = addresses.iter().map(|&address| self.name(address)).collect();
+            assert!(names.iter().any(|name| name.contains(function)), "no {function} in {names:?}");
+        }
+    }
+}

@@ -8,7 +8,8 @@ use spile_core::event::{Event, Value};
 use spile_core::loss::Row;
 use spile_core::merge::Merge;
 use spile_core::spec::{
-    Capture, Condition, Expr, Limits, NamedExpr, ProbeSpec, SPEC_VERSION, SessionSpec, Target, TargetFilter,
+    Capture, CompareOperator, Condition, Context, Expr, Limits, NamedExpr, PathStep, ProbeSpec, SPEC_VERSION,
+    SessionSpec, StackSpace, Target, TargetFilter,
 };
 use spile_core::stack::StackTable;
 
@@ -79,6 +80,30 @@ impl Outcome {
         let late: u64 = self.late.iter().sum();
         assert!(late > 0 || self.events.is_sorted_by_key(|event| event.time));
     }
+}
+
+pub fn arg(name: &str) -> Expr {
+    Expr::Field { path: vec![PathStep::Name(name.into())] }
+}
+
+pub fn element(name: &str, index: u32) -> Expr {
+    Expr::Field { path: vec![PathStep::Name(name.into()), PathStep::Index(index)] }
+}
+
+pub fn fact(name: Context) -> Expr {
+    Expr::Context { name }
+}
+
+pub fn stack(space: StackSpace) -> Expr {
+    Expr::Stack { space, depth: None }
+}
+
+pub fn is(left: Expr, value: impl Into<i128>) -> Condition {
+    Condition::Compare { operator: CompareOperator::Equal, left, right: Expr::Int { value: value.into() } }
+}
+
+pub fn all(terms: Vec<Condition>) -> Condition {
+    Condition::And { terms }
 }
 
 pub fn tracepoint(category: &str, name: &str) -> Target {
@@ -156,4 +181,8 @@ pub fn try_run(spec: &SessionSpec, workload: impl FnOnce(&Engine)) -> Result<Out
     assert_eq!(rows, engine.ledger()?, "nothing is counted behind the gate");
     let lost_children = engine.lost_children()?;
     Ok(Outcome { events, rows, stacks, late: merge.late().to_vec(), lost_children })
+}
+
+pub fn named(name: &str, probe: ProbeSpec) -> ProbeSpec {
+    ProbeSpec { name: name.into(), ..probe }
 }

@@ -82,6 +82,16 @@ pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<()> {
     element(bpf_cmd::BPF_MAP_DELETE_ELEM, map, key.as_ptr(), std::ptr::null_mut())
 }
 
+/// `BPF_MAP_GET_NEXT_KEY`: writes the key behind `key`, or the first one; false at the end.
+pub fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> io::Result<bool> {
+    let key = key.map_or(std::ptr::null(), <[u8]>::as_ptr);
+    match element(bpf_cmd::BPF_MAP_GET_NEXT_KEY, map, key, next.as_mut_ptr()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// `BPF_PROG_LOAD`. With a `log`, the verifier writes its account there, NUL-terminated.
 pub fn load_program(kind: bpf_prog_type, name: &str, insns: &[u64], log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
     let mut attr = empty();
@@ -140,6 +150,18 @@ pub fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     attr.info.info = &raw mut info as u64;
     call(Syscall::Bpf { command: bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, attr: &mut attr })?;
     Ok(info)
+}
+
+/// `BPF_PROG_GET_NEXT_ID`: the first program's number behind `id`, if there is one.
+pub fn next_program(id: u32) -> io::Result<Option<u32>> {
+    let mut attr = empty();
+    attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
+    match call(Syscall::Bpf { command: bpf_cmd::BPF_PROG_GET_NEXT_ID, attr: &mut attr }) {
+        // SAFETY: all variants are integers, and the kernel has written this one.
+        Ok(_) => Ok(Some(unsafe { attr.__bindgen_anon_6.next_id })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The descriptor as an instruction's immediate.
