@@ -28,71 +28,7 @@ from .errors import (
     StreamError,
     Unsupported,
 )
-from .expr import (
-    Condition,
-    Expr,
-    between,
-    isin,
-    startswith,
-    string,
-)
-from .expr import (
-    arg as arg,
-)
-from .expr import (
-    cgroup as cgroup,
-)
-from .expr import (
-    comm as comm,
-)
-from .expr import (
-    cpu as cpu,
-)
-from .expr import (
-    gid as gid,
-)
-from .expr import (
-    kstack as kstack,
-)
-from .expr import (
-    ms as ms,
-)
-from .expr import (
-    pid as pid,
-)
-from .expr import (
-    ppid as ppid,
-)
-from .expr import (
-    probe_name as probe_name,
-)
-from .expr import (
-    s as s,
-)
-from .expr import (
-    stime as stime,
-)
-from .expr import (
-    task as task,
-)
-from .expr import (
-    tid as tid,
-)
-from .expr import (
-    timestamp as timestamp,
-)
-from .expr import (
-    uid as uid,
-)
-from .expr import (
-    us as us,
-)
-from .expr import (
-    ustack as ustack,
-)
-from .expr import (
-    utime as utime,
-)
+from .expr import Condition, Expr, between, isin, startswith, string
 from .facade import Systemtap, SystemtapProbe
 from .losses import Losses, ProbeLosses
 from .probe import Probe
@@ -101,6 +37,31 @@ from .table import Cell, Snapshot, Table
 
 # Last: the function takes the name of the package `spile.expr`, which stays in sys.modules.
 from .text import expr
+
+# By name only: `import *` must not shadow anybody's `s`, `pid` or `cpu`. `x as x` is what type checkers call an export.
+# isort: off
+from .expr import (
+    arg as arg,
+    cgroup as cgroup,
+    comm as comm,
+    cpu as cpu,
+    gid as gid,
+    kstack as kstack,
+    ms as ms,
+    pid as pid,
+    ppid as ppid,
+    probe_name as probe_name,
+    s as s,
+    stime as stime,
+    task as task,
+    tid as tid,
+    timestamp as timestamp,
+    uid as uid,
+    us as us,
+    ustack as ustack,
+    utime as utime,
+)
+# isort: on
 
 __all__ = [
     "Batch",

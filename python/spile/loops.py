@@ -104,7 +104,7 @@ class Ticks(Loop[int]):
                 yield None
             # A slow body skips the ticks that it missed.
             count = max(count + 1, int((time.monotonic() - begin) / self._seconds))
-            if not running.over or running.ended_by != "stop":
+            if running.ended_by != "stop":
                 yield count
 
 

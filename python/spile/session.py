@@ -549,7 +549,7 @@ def _check_engine(engine: str) -> None:
 
 
 def _check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool) -> None:
-    if pid is not None and (isinstance(pid, bool) or not isinstance(pid, int) or not 0 < pid < 1 << 31):
+    if pid is not None and (type(pid) is not int or not 0 < pid < 1 << 31):
         raise SpecError(f"pid is a process id, more than 0; not {pid!r}", "target.pid")
     if pid is not None and command is not None:
         raise SpecError("pid= and command= are two targets: choose one", "target.pid")

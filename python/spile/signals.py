@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM, turned into an orderly end of the sessions that run.
 
 In: a session while it runs a loop. Out: a call of its `_interrupted(signum)`. Signals are taken only in the main
-thread, only from their default dispositions, shared by all sessions, and restored when the last one lets go. A second Ctrl-C
-raises KeyboardInterrupt at once.
+thread, only from their default dispositions, shared by all sessions, and restored when the last one lets go. A
+second Ctrl-C raises KeyboardInterrupt at once.
 """
 
 from __future__ import annotations

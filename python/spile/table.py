@@ -270,7 +270,9 @@ def _at_least_zero(n: int) -> None:
 
 
 def _fold(key: tuple[Any, ...]) -> str:
-    labels, user, kernel = [], [], []
+    labels: list[str] = []
+    user: list[str] = []
+    kernel: list[str] = []
     for part in key:
         if hasattr(part, "folded"):
             (user if part.space == "user" else kernel).append(part.folded())
