@@ -110,14 +110,6 @@ impl Event {
         Ok(Self { source: Source::Detached(Arc::new(Detached { id, probe, time, cpu, wall_offset: 0, fields })) })
     }
 
-    #[classmethod]
-    #[pyo3(signature = (**options))]
-    fn __init_subclass__(cls: &Bound<'_, PyType>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        // Instances have no dict of their own, so what a class says is all there is to an event.
-        let _ = (cls, options);
-        Ok(())
-    }
-
     #[getter]
     fn id(&self) -> u16 {
         match &self.source {

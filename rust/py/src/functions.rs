@@ -3,7 +3,9 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use spile_bpf::{catalog, features};
+use spile_core::report;
 use spile_core::spec::SessionSpec;
+use spile_core::symbol::KernelSymbolizer;
 
 use crate::error::raised;
 
@@ -53,4 +55,19 @@ pub fn doctor(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
         Ok(dict)
     };
     features.into_iter().map(row).collect()
+}
+
+/// Kernel addresses as `symbol+0x12 [module]`.
+#[pyfunction]
+pub fn symbolize(py: Python<'_>, addresses: Vec<u64>) -> Vec<String> {
+    let symbols = py.detach(|| KernelSymbolizer::shared().symbolize(&addresses));
+    symbols.iter().zip(&addresses).map(|(symbol, address)| symbol.spell(*address)).collect()
+}
+
+/// An SVG from folded stacks and their counts.
+#[pyfunction]
+#[pyo3(signature = (folded, title, count_name = "events"))]
+pub fn flamegraph(py: Python<'_>, folded: Vec<(String, u64)>, title: &str, count_name: &str) -> PyResult<String> {
+    let stacks = folded.iter().map(|(stack, count)| (stack.as_str(), *count));
+    py.detach(|| report::flamegraph(stacks, title, count_name)).map_err(raised)
 }

@@ -12,7 +12,6 @@ mod event;
 mod functions;
 mod kinds;
 mod stack;
-mod symbol;
 mod table;
 mod value;
 
@@ -33,7 +32,9 @@ mod _native {
     #[pymodule_export]
     use super::event::{Event, restore_event};
     #[pymodule_export]
-    use super::functions::{doctor, list_probes, nearest, probe_fields, spec_schema, verify_spec};
+    use super::functions::{
+        doctor, flamegraph, list_probes, nearest, probe_fields, spec_schema, symbolize, verify_spec,
+    };
     #[pymodule_export]
     use super::stack::{Frame, Stack, restore_stack};
     #[pymodule_export]

@@ -9,8 +9,7 @@ use pyo3::types::{PyList, PySlice, PyTuple};
 use spile_core::aggregate::Part;
 use spile_core::spec::StackSpace;
 use spile_core::stack::{Frames, StackTable};
-
-use crate::symbol::{Symbol, symbolize};
+use spile_core::symbol::{KernelSymbolizer, Symbol, symbolize_user};
 
 #[pyclass(frozen, sequence, module = "spile._native")]
 pub struct Stack {
@@ -85,7 +84,8 @@ impl Stack {
 
     fn folded(&self, py: Python<'_>) -> String {
         py.detach(|| {
-            let mut names: Vec<String> = self.symbols().iter().map(|symbol| symbol.name_or_address()).collect();
+            let named = |(symbol, address): (Symbol, &u64)| symbol.name.unwrap_or_else(|| format!("{address:#x}"));
+            let mut names: Vec<String> = self.symbols().into_iter().zip(self.addresses()).map(named).collect();
             names.reverse();
             if names.is_empty() {
                 return "[pending]".into();
@@ -145,9 +145,10 @@ impl Stack {
         if self.addresses().is_empty() {
             return "    [stack pending]".into();
         }
-        let lines: Vec<String> =
-            py.detach(|| self.symbols()).iter().map(|symbol| format!("    {}", symbol.with_offset())).collect();
-        lines.join("\n")
+        let symbols = py.detach(|| self.symbols());
+        let lines =
+            symbols.iter().zip(self.addresses()).map(|(symbol, address)| format!("    {}", symbol.spell(*address)));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn __repr__(&self) -> String {
@@ -229,10 +230,18 @@ impl Frame {
     }
 
     fn __str__(&self) -> String {
-        self.looked_up().with_offset()
+        self.looked_up().spell(self.address)
     }
 
     fn __repr__(&self) -> String {
-        format!("<Frame {} at {:#x}>", self.looked_up().with_offset(), self.address)
+        format!("<Frame {} at {:#x}>", self.looked_up().spell(self.address), self.address)
+    }
+}
+
+/// Names for addresses; a process that has ended has none.
+fn symbolize(space: StackSpace, pid: u32, addresses: &[u64]) -> Vec<Symbol> {
+    match space {
+        StackSpace::Kernel => KernelSymbolizer::shared().symbolize(addresses),
+        StackSpace::User => symbolize_user(pid, addresses).unwrap_or_else(|| vec![Symbol::default(); addresses.len()]),
     }
 }
