@@ -27,7 +27,7 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 build: $(VENV)/.ready  ## Build the extension (release) into .venv.
-	@$(BIN)/maturin develop --release --quiet
+	@$(BIN)/maturin develop --release >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
 
 demo: build  ## Trace this machine for some seconds under a compile; print hot stacks, write a flame graph.
 	@.ci/need 'command -v cc && command -v make' gcc libc6-dev make

@@ -13,7 +13,7 @@ from spile.cli.losses import report
 from spile.cli.output import on_terminal
 
 
-@click.command("count")
+@click.command("count", short_help="Count how often a probe fires, by any key.")
 @click.argument("probe")
 @click.option("-b", "--by", metavar="KEYS", help="Count apart by these: comm,arg.prev_state,kstack.")
 @options.where

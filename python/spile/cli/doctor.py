@@ -11,7 +11,7 @@ from spile.cli import options
 from spile.cli.output import json_line, on_terminal, results
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Say what works on this machine, and what each missing thing costs.")
 @options.as_json
 def command(as_json: bool) -> None:
     """Say what works on this machine, and what each missing feature or privilege costs."""

@@ -7,6 +7,7 @@ the text. Commas within brackets and quotes belong to their expression.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import spile
 
@@ -55,14 +56,14 @@ def named(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def captures(text: str) -> dict[str, spile.Expr] | str:
+def captures(text: str) -> dict[str, spile.Expr[Any]] | str:
     """What `capture=` takes."""
     return "*" if text.strip() == "*" else {name: operand(body) for name, body in named(text)}
 
 
-def operand(text: str) -> spile.Expr:
+def operand(text: str) -> spile.Expr[Any]:
     """An expression that has a value; a condition has none."""
-    node = spile.expr(text)
+    node: spile.Expr[Any] | spile.Condition = spile.expr(text)
     if isinstance(node, spile.Condition):
         raise spile.SpecError(f"{text!r} is a condition, and a value is wanted here; conditions go into --where")
     return node

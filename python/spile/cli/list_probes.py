@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import spile
@@ -12,7 +14,7 @@ from spile.cli.output import json_line, on_terminal
 _WILD = frozenset("*?[")
 
 
-@click.command("list")
+@click.command("list", short_help="List the probes of this kernel, and their fields.")
 @click.argument("pattern", default="*")
 @click.option("-f", "--fields", is_flag=True, help="Print each probe's own fields too.")
 @options.as_json
@@ -25,7 +27,7 @@ def command(pattern: str, fields: bool, as_json: bool) -> None:
     for kind, name in found:
         own = _native.probe_fields(kind, name) if fields else []
         if as_json:
-            described = {"probe": f"{kind}:{name}", "kind": kind, "name": name}
+            described: dict[str, Any] = {"probe": f"{kind}:{name}", "kind": kind, "name": name}
             if fields:
                 described["fields"] = [{"name": field, "type": type_} for field, type_ in own]
             click.echo(json_line(described))

@@ -18,7 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in click 8.5 and later
     """Seconds, or a number with a unit: 10, 0.5, 500ms, 10s, 2m."""
 
     name = "duration"

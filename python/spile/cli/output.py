@@ -15,7 +15,8 @@ from rich.text import Text
 
 import spile
 
-_OWN_PLACE = re.compile(r" \((?:probe [^()]*, )?declared at [^()]*cli/\w+\.py:\d+\)")
+# What the command line declares is declared in this package or in click, which is of no use to anybody.
+_OWN_PLACE = re.compile(r" \((?:[^()]*, )?declared at [^()]*[/\\](?:click|spile[/\\]cli)[/\\][^()]*\)")
 
 
 def results() -> Console:
@@ -39,12 +40,17 @@ def complain(error: Exception) -> None:
 def text(value: Any) -> str:
     """A value in a table or a line; a stack takes several lines."""
     if isinstance(value, spile.Stack):
-        return "\n".join(str(frame) for frame in value) or "(pending)"
+        return "\n".join(frames(value))
     if value is None:
         return "?"
     if isinstance(value, bytes):
         return value.hex()
     return printable(value) if isinstance(value, str) else str(value)
+
+
+def frames(stack: spile.Stack) -> list[str]:
+    """A line for each frame, innermost first; named all at once, which is quicker than one by one."""
+    return [line.strip() for line in str(stack).splitlines()]
 
 
 def printable(value: str) -> str:
@@ -55,7 +61,7 @@ def printable(value: str) -> str:
 def plain(value: Any) -> Any:
     """A value as JSON has it: a stack is the list of its frames."""
     if isinstance(value, spile.Stack):
-        return [str(frame) for frame in value]
+        return frames(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, tuple | list):

@@ -19,8 +19,11 @@ import spile
 from spile.cli import options
 from spile.cli.losses import report
 
+# What follows the script's name is the script's.
+_AS_PYTHON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
-@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+
+@click.command("run", short_help="Run a script, and the session that it declares.", context_settings=_AS_PYTHON)
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @options.duration
@@ -40,7 +43,8 @@ def command(script: str, arguments: tuple[str, ...], duration: float | None, lim
         names = runpy.run_path(script, run_name="__main__")
         session = left_alone(script, names)
         if session is not None:
-            session.run(handlers=names, duration=duration, limit=limit)
+            named = {name: value for name, value in names.items() if name.startswith("on_")}
+            session.run(handlers=named or None, duration=duration, limit=limit)
     except Exception as error:
         own = _own_frames(script, error.__traceback__)
         if isinstance(error, spile.Error):

@@ -12,7 +12,7 @@ from spile.cli.losses import report
 from spile.cli.output import on_terminal
 
 
-@click.command("trace")
+@click.command("trace", short_help="Print each hit of a probe.")
 @click.argument("probe")
 @click.option(
     "--capture",
