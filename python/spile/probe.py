@@ -177,7 +177,7 @@ class Probe(Generic[E_co]):
                 return ()
             if isinstance(by, list):
                 raise SpecError(f"a key of several parts is a tuple: by=({', '.join(map(repr, by))},)", "by")
-            if by == ():
+            if isinstance(by, tuple) and not by:
                 raise SpecError("by=() is no key: leave by out to count all hits", "by")
             nodes = []
             for index, part in enumerate(by if isinstance(by, tuple) else (by,)):
