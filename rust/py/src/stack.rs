@@ -9,7 +9,7 @@ use pyo3::types::{PyList, PySlice, PyTuple};
 use spile_core::aggregate::Part;
 use spile_core::spec::StackSpace;
 use spile_core::stack::{Frames, StackTable};
-use spile_core::symbol::{KernelSymbolizer, Symbol, symbolize_user};
+use spile_core::symbol::{Symbol, symbolize_stack};
 
 #[pyclass(frozen, sequence, module = "spile._native")]
 pub struct Stack {
@@ -51,12 +51,12 @@ impl Stack {
         self.frames().map_or(0, |frames| frames.pid)
     }
 
-    fn frame(&self, address: u64) -> Frame {
-        Frame { address, space: self.space, pid: self.process(), symbol: OnceLock::new() }
+    fn frame(&self, depth: usize, address: u64) -> Frame {
+        Frame { address, depth, space: self.space, pid: self.process(), symbol: OnceLock::new() }
     }
 
     fn symbols(&self) -> Vec<Symbol> {
-        symbolize(self.space, self.process(), self.addresses())
+        symbolize_stack(self.space, self.process(), self.addresses())
     }
 }
 
@@ -102,9 +102,9 @@ impl Stack {
         let addresses = self.addresses();
         let length = addresses.len().cast_signed();
         let frame = |place: isize| {
-            let address = usize::try_from(place).ok().and_then(|place| addresses.get(place));
-            let address = address.ok_or_else(|| PyIndexError::new_err("stack index out of range"))?;
-            Bound::new(py, self.frame(*address))
+            let depth = usize::try_from(place).unwrap_or(usize::MAX);
+            let address = addresses.get(depth).ok_or_else(|| PyIndexError::new_err("stack index out of range"))?;
+            Bound::new(py, self.frame(depth, *address))
         };
         if let Ok(slice) = index.cast::<PySlice>() {
             let indices = slice.indices(length)?;
@@ -183,6 +183,8 @@ fn space_name(space: StackSpace) -> &'static str {
 #[pyclass(frozen, eq, hash, module = "spile._native")]
 pub struct Frame {
     address: u64,
+    /// From the innermost, 0, whose address is no return address.
+    depth: usize,
     space: StackSpace,
     pid: u32,
     symbol: OnceLock<Symbol>,
@@ -202,7 +204,12 @@ impl std::hash::Hash for Frame {
 
 impl Frame {
     fn looked_up(&self) -> &Symbol {
-        self.symbol.get_or_init(|| symbolize(self.space, self.pid, &[self.address]).pop().unwrap_or_default())
+        self.symbol.get_or_init(|| {
+            // The place before it makes this one a caller's.
+            let addresses = [0, self.address];
+            let known = if self.depth == 0 { &addresses[1..] } else { &addresses[..] };
+            symbolize_stack(self.space, self.pid, known).pop().unwrap_or_default()
+        })
     }
 }
 
@@ -235,13 +242,5 @@ impl Frame {
 
     fn __repr__(&self) -> String {
         format!("<Frame {} at {:#x}>", self.looked_up().spell(self.address), self.address)
-    }
-}
-
-/// Names for addresses; a process that has ended has none.
-fn symbolize(space: StackSpace, pid: u32, addresses: &[u64]) -> Vec<Symbol> {
-    match space {
-        StackSpace::Kernel => KernelSymbolizer::shared().symbolize(addresses),
-        StackSpace::User => symbolize_user(pid, addresses).unwrap_or_else(|| vec![Symbol::default(); addresses.len()]),
     }
 }

@@ -15,6 +15,8 @@ use rustc_hash::FxHashMap;
 
 use kallsyms::Kallsyms;
 
+use crate::spec::StackSpace;
+
 /// What is known about an address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Symbol {
@@ -99,6 +101,23 @@ impl KernelSymbolizer {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Names the frames of a stack, innermost first.
+///
+/// All but the innermost are return addresses: where a call was the last thing that a function did, they lie behind its
+/// end. The call itself is looked up, one byte before, as the kernel's own `%pB` does.
+pub fn symbolize_stack(space: StackSpace, pid: u32, addresses: &[u64]) -> Vec<Symbol> {
+    let place = |(depth, address): (usize, &u64)| address.saturating_sub(u64::from(depth > 0));
+    let places: Vec<u64> = addresses.iter().enumerate().map(place).collect();
+    let mut symbols = match space {
+        StackSpace::Kernel => KernelSymbolizer::shared().symbolize(&places),
+        StackSpace::User => symbolize_user(pid, &places).unwrap_or_else(|| vec![Symbol::default(); places.len()]),
+    };
+    for symbol in symbols.iter_mut().skip(1).filter(|symbol| symbol.name.is_some()) {
+        symbol.offset += 1;
+    }
+    symbols
 }
 
 /// Names the addresses of a process; none if it has ended, or may not be looked at.
