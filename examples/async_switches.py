@@ -23,13 +23,13 @@ async def watch(switches: sp.Table[str, int]) -> None:
 async def trace(seconds: float) -> None:
     """Prints processes as they end; counts context switches by name below Python."""
     session = sp.Session()
-    ends = session.tracepoint("sched:sched_process_exit", capture={"pid": sp.pid, "comm": comm})
+    session.tracepoint("sched:sched_process_exit", capture={"pid": sp.pid, "comm": comm})
     switches = session.tracepoint("sched:sched_switch", where=arg.prev_pid != 0).count(by=comm)
     async with session:
         watcher = asyncio.create_task(watch(switches))
         try:
             async with asyncio.timeout(seconds):
-                async for event in ends:
+                async for event in session:
                     print(f"{event.datetime:%T.%f} {event['comm']} ({event['pid']}) ended")
         except TimeoutError:
             pass

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 FILES = 40
-FUNCTIONS = 60
+FUNCTIONS = 15
 
 _SOURCE = """
 #include <stdio.h>

@@ -3,13 +3,13 @@
 spile finds `on_<probe>` in this module, binds its parameters to the captures of the same names, and calls
 `on_end_trace_session` once, at the end, whatever ended the session.
 
-    python examples/execlog.py
+    spile run examples/execlog.py                   (until Ctrl-C)
     spile run --duration 10 examples/execlog.py
+
+(`session.run(handlers=sys.modules[__name__])` at the end would make it a program that runs by itself.)
 """
 
 from __future__ import annotations
-
-import sys
 
 import spile as sp
 
@@ -31,7 +31,3 @@ def on_sched_process_exec(event: sp.Event, pid: int, ppid: int, uid: int, path: 
 def on_end_trace_session() -> None:
     """Called once."""
     print(f"{started} programs started.")
-
-
-if __name__ == "__main__" and not sys.argv[0].endswith("spile"):
-    session.run(handlers=sys.modules[__name__])

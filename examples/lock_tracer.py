@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go (demo-output)")
     options = parser.parse_args()
 
+    warnings.simplefilter("ignore", sp.LossWarning)  # the last lines tell of losses anyway
     session, waits = sp.Session(), Waits()
     contended, switched = declare(session, waits)
     with Compile() as workload:
@@ -76,7 +78,7 @@ def main() -> None:
     total = contended.total + switched.total
     rate = f"{total:,} events in {seconds:.1f} s, {total / seconds:,.0f} a second"
     print(f"\n{rate}; the compile went round {rounds} times.")
-    print(f"Losses: {session.losses}.")
+    print(f"Losses: {session.losses}")
     draw(options.output / "lock-contention.svg", contended, "Waiting for locks, by kernel stack", "waits")
     draw(options.output / "sched-switch.svg", switched, "Giving up the CPU, by kernel stack", "switches")
 
