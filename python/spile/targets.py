@@ -1,8 +1,8 @@
 """What a probe is attached to.
 
-In: ``"sched:sched_switch"``, a list, a pattern such as ``"sched:sched_wakeup*"``, a rate; or as the command line has it,
-``"tracepoint:sched:sched_switch"``. Out: the spec's targets, checked for their form. Whether they exist is asked when a
-session starts or is checked; only then are patterns resolved, by a callable that the session gives.
+In: ``"sched:sched_switch"``, a list, a pattern such as ``"sched:sched_wakeup*"``, a rate; or the command line's form,
+``"tracepoint:sched:sched_switch"``. Out: the spec's targets, checked for their form. Whether they exist is asked when
+a session starts or is checked; only then are patterns resolved, by a callable that the session gives.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from spile import expr as captures
 from spile.errors import SpecError
-from spile.expr import literal, operand
+from spile.expr import captures, context, literal, operand, units
+from spile.expr.functions import between, isin, startswith, string
 from spile.expr.path import Path
 from spile.expr.wrapper import Condition, Expr
 from spile.near import proposal
@@ -24,10 +24,18 @@ from spile.near import proposal
 #: Longer texts are refused: whoever writes one wants isin(), or operators in Python.
 MAX_LENGTH = 4096
 
-NAMES: dict[str, Any] = {
-    name: getattr(captures, name) for name in captures.__all__ if name not in ("Expr", "Condition")
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "between": between,
+    "isin": isin,
+    "startswith": startswith,
+    "string": string,
 }
-_FUNCTIONS = {"isin", "between", "startswith", "string"}
+NAMES: dict[str, Any] = {
+    "arg": captures.arg,
+    **{name: getattr(captures, name) for name in (*context.NUMBERS, *context.STRINGS, "kstack", "ustack")},
+    **{name: getattr(units, name) for name in ("us", "ms", "s")},
+    **_FUNCTIONS,
+}
 
 _BINARY: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", operator.add),
@@ -259,7 +267,7 @@ class _Builder:
         value = self.operand(node.left)
         if not isinstance(value, Expr | Condition):
             self.refuse(node.left, "the left side of `in` is a capture, as in comm in ('cc1', 'as')")
-        held = self.checked(node, captures.isin, value, *(self.operand(choice) for choice in choices.elts))
+        held = self.checked(node, isin, value, *(self.operand(choice) for choice in choices.elts))
         return ~held if isinstance(node.ops[0], ast.NotIn) else held
 
     def condition(self, node: ast.expr, value: Any, word: str) -> Condition:

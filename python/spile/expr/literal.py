@@ -15,8 +15,9 @@ COMM_BYTES = 15
 
 
 def is_integer(value: object) -> bool:
-    """Whether it counts as an integer: an int, an enum's member, anything with ``__index__``."""
-    return hasattr(type(value), "__index__")
+    """Whether it counts as an integer: an int, an enum's member, anything with ``__index__`` but a capture."""
+    # A capture's own ``__index__`` is a trap that raises.
+    return hasattr(type(value), "__index__") and not hasattr(type(value), "__spile_node__")
 
 
 def integer(value: object) -> int:

@@ -191,10 +191,9 @@ class Expr(_Frozen, Generic[T_co]):
     if not TYPE_CHECKING:  # a type checker that doesn't see these refuses the operators by itself
 
         def __getattr__(self, name):
-            if name.startswith("__") and name.endswith("__"):
-                raise AttributeError(name)
+            # An AttributeError, for whoever asks what there is: a debugger, a notebook, copy.
             remedy = f"; say {name}({self!r}, …)" if name in ("startswith", "isin", "between") else ""
-            raise SpecError(f"{self!r} has no field {name!r}: only arg has fields, such as arg.{name}{remedy}")
+            raise AttributeError(f"{self!r} has no field {name!r}: only arg has fields, such as arg.{name}{remedy}")
 
         def __call__(self, *_, **__):
             raise SpecError(f"{self!r} is a value, not a function: leave the parentheses out")
