@@ -27,6 +27,8 @@ Plans = dict[int, list[tuple[Function, list[Argument]]]]
 
 HEADERS = ("id", "probe", "time", "cpu")
 END = "on_end_trace_session"
+_MOST = 16
+"""Arguments that Rust passes; a handler with more gets them by way of the event."""
 
 
 @dataclass(frozen=True)
@@ -224,14 +226,38 @@ class _Binding:
         return SpecError(message, declared_at=location(self.function))
 
     def done(self) -> tuple[Function, list[Argument]]:
+        sources = [*self.arguments, *self.keywords.values()]
+        if len(sources) > _MOST:
+            return _from_event(self.function, self.arguments, self.keywords, self.fields), ["event"]
         if not self.keywords:
-            return self.function, self.arguments
+            return self.function, sources
         function, count, names = self.function, len(self.arguments), list(self.keywords)
 
         def with_keywords(*values: Any) -> Any:
             return function(*values[:count], **dict(zip(names, values[count:], strict=True)))
 
-        return with_keywords, [*self.arguments, *self.keywords.values()]
+        return with_keywords, sources
+
+
+def _from_event(
+    function: Function, arguments: list[Argument], keywords: dict[str, Argument], fields: Sequence[str]
+) -> Function:
+    """The slow way, for more arguments than Rust passes."""
+
+    def value(event: Any, source: Argument) -> Any:
+        if isinstance(source, tuple):
+            return source[0]
+        if isinstance(source, int):
+            return event[fields[source]]
+        return event if source == "event" else getattr(event, source)
+
+    def with_event(event: Any) -> Any:
+        return function(
+            *[value(event, source) for source in arguments],
+            **{name: value(event, source) for name, source in keywords.items()},
+        )
+
+    return with_event
 
 
 def check_batch_handler(function: Function) -> None:
@@ -344,9 +370,16 @@ def _annotations(function: Function) -> Mapping[str, Any]:
         return getattr(target, "__annotations__", {})
 
 
+def _subclasses(base: type[Any]) -> Iterator[type[Any]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
 def _is_event(annotation: Any) -> bool:
     from ._native import Event
 
     if isinstance(annotation, str):
-        return annotation.rpartition(".")[2] == "Event"
+        # A class of the function's own scope can't be resolved from here, but is known by its name.
+        return annotation.rpartition(".")[2] in {"Event", *(each.__name__ for each in _subclasses(Event))}
     return isinstance(annotation, type) and issubclass(annotation, Event)

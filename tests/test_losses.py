@@ -1,0 +1,49 @@
+"""The ledger's reading."""
+
+from __future__ import annotations
+
+from spile import Losses, ProbeLosses
+
+ROWS = [
+    {"probe": 0, "target": 0, "hits": 100, "filtered": 10, "delivered": 60, "ring_full": 20, "dropped": 10},
+    {"probe": 1, "target": 0, "hits": 5, "delivered": 3, "missed": 2, "stack_failed": 1},
+    {"probe": 1, "target": 1, "hits": 4, "delivered": 4, "late": 2},
+]
+
+
+def ledger() -> Losses:
+    return Losses(ROWS, ["reads", "wakes"], targets=[["a:b"], ["c:d", "e:f"]], buffer=8 << 20, queue=100)
+
+
+def test_a_mapping_of_probes_sums_the_members_of_a_group() -> None:
+    losses = ledger()
+    assert list(losses) == ["reads", "wakes"] and len(losses) == 2
+    assert losses["wakes"] == ProbeLosses(hits=9, delivered=7, missed=2, stack_failed=1, late=2)
+    assert losses.targets("wakes")["e:f"].delivered == 4
+    assert losses["reads"].lost == 30
+    assert losses.lost == 32 and losses.total.hits == 109
+
+
+def test_balance_is_what_nothing_accounts_for() -> None:
+    assert ledger().balance == 0
+    assert Losses([{"probe": 0, "target": 0, "hits": 3, "delivered": 1}], ["x"])["x"].balance == 2
+
+
+def test_remarks_are_no_losses() -> None:
+    row = ProbeLosses(hits=1, delivered=1, stack_failed=1, late=1, stack_definition_lost=1)
+    assert row.lost == 0 and row.balance == 0
+
+
+def test_the_text_names_the_limit_to_raise() -> None:
+    text = ledger().explain()
+    assert "32 of 109 (29 %) hits were lost" in text
+    assert "reads: 20 found the ring buffer full: raise buffer=16 << 20 (now 8 << 20)" in text
+    assert "raise queue=200 (now 100)" in text
+    assert "wakes: 2 were skipped by the kernel" in text
+    assert "wakes: 1 arrived without their stack" in text
+
+
+def test_nothing_lost_says_nothing() -> None:
+    losses = Losses([{"probe": 0, "target": 0, "hits": 3, "delivered": 3}], ["x"])
+    assert losses.explain() == "" and str(losses) == "nothing lost of 3 hits"
+    assert repr(losses) == "<Losses: 0 of 3 hits lost, balance 0>"
