@@ -2,6 +2,8 @@
 //!
 //! A source only moves bytes: what a record means is looked at once, by [`crate::merge`].
 
+pub mod packed;
+
 use crate::error::Error;
 
 /// Something that records can be read from.

@@ -1,0 +1,407 @@
+//! SystemTap's `%b` stream. In: bytes, in pieces of any size. Out: aligned records in a [`Run`], as a ring would hold them.
+//!
+//! The stream has no frame around its records: where one ends is known only by reading it. So whatever can't be is told at
+//! once, by its place in the stream: an id without a layout, a string without its end, more frames than a stack has.
+//! Nothing behind such a place can be trusted, and the stream stays ended there. A record that hasn't arrived in full waits
+//! for the next piece.
+//!
+//! The columns with [`Role::Time`] and [`Role::Cpu`] give an event its time and CPU. Without a CPU it is 0. Without a time
+//! an event follows the one before it: its time is that one's, or its number where no event of the stream has a time.
+//! Stacks go into the [`StackTable`] and leave their hash; an empty one is null. The stream doesn't say whose address
+//! space a user stack belongs to, so its process is 0.
+//!
+//! Once warm nothing is allocated per event.
+
+use std::ffi::CStr;
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+
+use super::{Progress, Run, Source};
+use crate::error::Error;
+use crate::event::Layouts;
+use crate::layout::{
+    ALIGNED_ID, ALIGNED_TIME, Encoding, EventLayout, FieldType, MAX_FRAMES, PACKED_BYTES_PREFIX, Role,
+};
+use crate::stack::{Frames, StackTable, hash_frames};
+
+/// Bytes asked for at a time: enough to make a call cheap, and little enough to stay in a CPU's cache.
+const CHUNK: usize = 256 << 10;
+/// SystemTap puts its CPUs' records together nearly in order: in recordings they are less than 1 ms early or late.
+const DISORDER: u64 = 10_000_000;
+/// Slots of the cache of stacks seen lately.
+const RECENT: usize = 1024;
+
+/// A packed stream.
+pub struct PackedSource<R> {
+    reader: R,
+    plans: Vec<Option<Plan>>,
+    recent: Recent,
+    /// Read and not yet decoded: `from..to`.
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
+    /// The place of `from` in the stream.
+    offset: u64,
+    /// An aligned record in the making.
+    record: Box<[u8]>,
+    clock: Clock,
+    state: State,
+}
+
+enum State {
+    /// There may be more.
+    Reading,
+    /// The buffer holds whole records that the last run had no room for.
+    Paused,
+    /// The reader has ended.
+    Ended,
+    /// The stream can't be read on.
+    Failed(Error),
+}
+
+/// Times of events.
+struct Clock {
+    /// Whether any event has one.
+    is_told: bool,
+    /// The latest so far, or the number of events.
+    latest: u64,
+}
+
+/// How an event is decoded.
+struct Plan {
+    layout: EventLayout,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    ty: FieldType,
+    role: Role,
+    /// In the aligned record.
+    offset: usize,
+}
+
+/// Why a record was not decoded.
+enum Stop {
+    /// It goes on behind what was read, in this field.
+    Incomplete(usize),
+    /// It can't be one, because of these bytes.
+    Garbage(usize, String),
+}
+
+/// An event's header, and the length of its records.
+struct Decoded {
+    packed: usize,
+    aligned: usize,
+    time: Option<u64>,
+    cpu: u16,
+}
+
+impl<R: Read + Send> PackedSource<R> {
+    /// A stream of events with these packed layouts. Refuses a schema that aligned records can't hold.
+    pub fn new(reader: R, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
+        let mut plans: Vec<Option<Plan>> = Vec::new();
+        plans.resize_with(packed.len(), || None);
+        let (mut longest, mut largest, mut is_told) = (0, 0, false);
+        for layout in packed.iter() {
+            let plan = Plan::new(layout)?;
+            longest = longest.max(layout.max_size as usize);
+            largest = largest.max(plan.layout.max_size as usize);
+            is_told |= plan.steps.iter().any(|step| step.role == Role::Time);
+            plans[usize::from(layout.schema.id)] = Some(plan);
+        }
+        Ok(Self {
+            reader,
+            plans,
+            recent: Recent { stacks, slots: vec![None; RECENT].into() },
+            buffer: vec![0; CHUNK + longest].into(),
+            from: 0,
+            to: 0,
+            offset: 0,
+            record: vec![0; largest.next_multiple_of(8)].into(),
+            clock: Clock { is_told, latest: 0 },
+            state: State::Reading,
+        })
+    }
+
+    /// Reads once. Whether that was all there is for now.
+    fn fill(&mut self) -> Result<bool, Error> {
+        self.buffer.copy_within(self.from..self.to, 0);
+        self.to -= self.from;
+        self.from = 0;
+        let room = &mut self.buffer[self.to..];
+        let length = room.len();
+        loop {
+            match self.reader.read(room) {
+                Ok(0) => {
+                    self.state = State::Ended;
+                    return Ok(true);
+                }
+                Ok(count) => {
+                    self.to += count.min(length);
+                    return Ok(count < length);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => {
+                    let message = format!("the stream can't be read: {error}");
+                    return Err(Error::Stream { offset: self.offset + self.to as u64, message });
+                }
+            }
+        }
+    }
+
+    /// Decodes every whole record that was read. Whether the run is full before that.
+    fn decode(&mut self, run: &mut Run) -> Result<bool, Error> {
+        while let Some((&id, _)) = self.buffer[self.from..self.to].split_first() {
+            if run.is_full() {
+                return Ok(true);
+            }
+            let bytes = &self.buffer[self.from..self.to];
+            let Some(plan) = self.plans.get(usize::from(id)).and_then(Option::as_ref) else {
+                return Err(wrong(self.offset, format!("no event has the id {id}")));
+            };
+            match plan.decode(bytes, &mut self.record, &mut self.recent) {
+                Ok(Decoded { packed, aligned, time, cpu }) => {
+                    let time = self.clock.next(time);
+                    self.record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
+                    run.push(cpu, &self.record[..aligned]);
+                    self.from += packed;
+                    self.offset += packed as u64;
+                }
+                Err(Stop::Incomplete(field)) => {
+                    if matches!(self.state, State::Ended) {
+                        let count = bytes.len();
+                        let place = plan.name(field);
+                        let message = format!("the stream ends after {count} bytes of the event {id}, in {place}");
+                        return Err(wrong(self.offset, message));
+                    }
+                    return Ok(false);
+                }
+                Err(Stop::Garbage(at, message)) => return Err(wrong(self.offset + at as u64, message)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: Read + Send> Source for PackedSource<R> {
+    fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
+        let mut outcome = match &self.state {
+            State::Failed(error) => return Err(error.clone()),
+            State::Reading => self.fill(),
+            State::Paused => Ok(false),
+            State::Ended => Ok(true),
+        };
+        if matches!(self.state, State::Paused) {
+            self.state = State::Reading;
+        }
+        let is_full = match self.decode(run) {
+            Ok(is_full) => is_full,
+            // What stands earlier in the stream is told first.
+            Err(error) => {
+                outcome = Err(error);
+                false
+            }
+        };
+        let is_drained = outcome.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+        let ended = matches!(self.state, State::Ended) && !is_full;
+        if is_full && matches!(self.state, State::Reading) {
+            self.state = State::Paused;
+        }
+        let watermark = if ended { u64::MAX } else { self.clock.watermark() };
+        Ok(Progress { drained: is_drained && !is_full, ended, watermark })
+    }
+}
+
+impl Clock {
+    fn next(&mut self, told: Option<u64>) -> u64 {
+        match told {
+            Some(time) => {
+                self.latest = self.latest.max(time);
+                time
+            }
+            None if self.is_told => self.latest,
+            None => {
+                self.latest += 1;
+                self.latest - 1
+            }
+        }
+    }
+
+    fn watermark(&self) -> u64 {
+        if self.is_told { self.latest.saturating_sub(DISORDER) } else { self.latest }
+    }
+}
+
+impl Plan {
+    fn new(packed: &EventLayout) -> Result<Self, Error> {
+        if packed.encoding != Encoding::Packed {
+            return Err(Error::engine("an aligned layout for a packed stream; this is a bug of spile's"));
+        }
+        let layout = EventLayout::compute(packed.schema.clone(), Encoding::Aligned)?;
+        let mut steps = Vec::with_capacity(layout.slots.len());
+        for (index, (field, slot)) in layout.schema.fields.iter().zip(&layout.slots).enumerate() {
+            let place = || format!("probes[{}].capture.fields[{index}]", layout.schema.probe);
+            let is_number = matches!(field.ty, FieldType::Int { .. });
+            if matches!(field.role, Role::Time | Role::Cpu) {
+                if !is_number {
+                    return Err(Error::spec(place(), format!("{}: a time or a CPU is an integer", field.name)));
+                }
+                if steps.iter().any(|step: &Step| step.role == field.role) {
+                    return Err(Error::spec(place(), format!("{}: an event has one time and one CPU", field.name)));
+                }
+            }
+            let Some(offset) = slot.offset else { return Err(Error::engine("a field without a place")) };
+            steps.push(Step { ty: field.ty, role: field.role, offset: offset as usize });
+        }
+        Ok(Self { layout, steps })
+    }
+
+    /// Transcodes the record that `bytes` begin with.
+    #[inline]
+    fn decode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Result<Decoded, Stop> {
+        let fixed = self.layout.fixed_size as usize;
+        record[..fixed].fill(0);
+        record[ALIGNED_ID as usize..][..2].copy_from_slice(&self.layout.schema.id.to_le_bytes());
+        let mut done = Decoded { packed: 1, aligned: fixed, time: None, cpu: 0 };
+        for (index, step) in self.steps.iter().enumerate() {
+            let at = done.packed;
+            let rest = bytes.get(at..).unwrap_or_default();
+            let slot = &mut record[step.offset..];
+            done.packed += match step.ty {
+                FieldType::Int { size, .. } => {
+                    let value = match size {
+                        1 => number::<1>(rest, slot),
+                        2 => number::<2>(rest, slot),
+                        4 => number::<4>(rest, slot),
+                        _ => number::<8>(rest, slot),
+                    };
+                    let value = value.ok_or(Stop::Incomplete(index))?;
+                    match step.role {
+                        Role::Time => done.time = Some(value),
+                        Role::Cpu => done.cpu = u16::try_from(value).map_err(|_| self.no_cpu(at, index, value))?,
+                        Role::Capture | Role::Key => {}
+                    }
+                    usize::from(size)
+                }
+                FieldType::Name => number::<2>(rest, slot).map(|_| 2).ok_or(Stop::Incomplete(index))?,
+                FieldType::FixedString { size } => {
+                    let text = self.string(rest, usize::from(size), at, index)?;
+                    slot[..text.len()].copy_from_slice(text);
+                    text.len() + 1
+                }
+                FieldType::String { limit } => {
+                    let text = self.string(rest, limit as usize, at, index)?;
+                    append(record, &mut done.aligned, step.offset, text);
+                    text.len() + 1
+                }
+                FieldType::Bytes { limit } => {
+                    let (&length, rest) = rest.split_first_chunk::<2>().ok_or(Stop::Incomplete(index))?;
+                    let length = usize::from(u16::from_le_bytes(length));
+                    if length > limit as usize {
+                        let name = self.name(index);
+                        let message = format!("{name} claims {length} bytes, and has at most {limit}");
+                        return Err(Stop::Garbage(at, message));
+                    }
+                    let text = rest.get(..length).ok_or(Stop::Incomplete(index))?;
+                    append(record, &mut done.aligned, step.offset, text);
+                    length + PACKED_BYTES_PREFIX as usize
+                }
+                FieldType::Stack { .. } => {
+                    let (&count, rest) = rest.split_first().ok_or(Stop::Incomplete(index))?;
+                    if u32::from(count) > MAX_FRAMES {
+                        let name = self.name(index);
+                        let message = format!("{name} claims {count} frames, and has at most {MAX_FRAMES}");
+                        return Err(Stop::Garbage(at, message));
+                    }
+                    let frames = rest.as_chunks::<8>().0.get(..usize::from(count)).ok_or(Stop::Incomplete(index))?;
+                    if !frames.is_empty() {
+                        slot[..8].copy_from_slice(&recent.intern(frames).to_le_bytes());
+                    }
+                    1 + 8 * frames.len()
+                }
+            };
+        }
+        Ok(done)
+    }
+
+    /// The bytes before the NUL.
+    #[inline]
+    fn string<'a>(&self, rest: &'a [u8], limit: usize, at: usize, index: usize) -> Result<&'a [u8], Stop> {
+        let reach = &rest[..rest.len().min(limit + 1)];
+        match CStr::from_bytes_until_nul(reach) {
+            Ok(text) => Ok(text.to_bytes()),
+            Err(_) if reach.len() <= limit => Err(Stop::Incomplete(index)),
+            Err(_) => Err(Stop::Garbage(at, format!("{} does not end within {limit} bytes", self.name(index)))),
+        }
+    }
+
+    #[cold]
+    fn no_cpu(&self, at: usize, index: usize, value: u64) -> Stop {
+        Stop::Garbage(at, format!("{} says CPU {value}, and no machine has so many", self.name(index)))
+    }
+
+    #[cold]
+    fn name(&self, index: usize) -> String {
+        let field = self.layout.schema.fields.get(index);
+        format!("the field {}", field.map_or("?", |field| field.name.as_str()))
+    }
+}
+
+/// Stacks seen lately: nearly every stack is one of them, and needs no lock.
+struct Recent {
+    stacks: Arc<StackTable>,
+    slots: Box<[Option<Known>]>,
+}
+
+#[derive(Clone)]
+struct Known {
+    hash: u64,
+    frames: Arc<Frames>,
+}
+
+impl Recent {
+    #[inline]
+    fn intern(&mut self, frames: &[[u8; 8]]) -> u64 {
+        let addresses = frames.iter().map(|frame| u64::from_le_bytes(*frame));
+        let hash = hash_frames(0, addresses.clone());
+        let slot = &mut self.slots[hash as usize % RECENT];
+        if let Some(known) = slot
+            && known.hash == hash
+            && known.frames.addresses.iter().copied().eq(addresses.clone())
+        {
+            return hash;
+        }
+        self.stacks.define(hash, 0, addresses);
+        *slot = self.stacks.get(hash).map(|frames| Known { hash, frames });
+        hash
+    }
+}
+
+/// Copies an integer, and gives it.
+#[inline]
+fn number<const N: usize>(rest: &[u8], slot: &mut [u8]) -> Option<u64> {
+    let bytes = rest.first_chunk::<N>()?;
+    *slot.first_chunk_mut::<N>()? = *bytes;
+    let mut wide = [0; 8];
+    wide[..N].copy_from_slice(bytes);
+    Some(u64::from_le_bytes(wide))
+}
+
+/// Puts bytes into the tail, and their place into their slot.
+#[inline]
+fn append(record: &mut [u8], end: &mut usize, slot: usize, text: &[u8]) {
+    let padded = text.len().next_multiple_of(8);
+    let place = &mut record[*end..*end + padded];
+    place[..text.len()].copy_from_slice(text);
+    place[text.len()..].fill(0);
+    // Layouts keep both within their bits: 16 for the place, 15 for the length.
+    let value = *end as u32 | (text.len() as u32) << 16;
+    record[slot..slot + 4].copy_from_slice(&value.to_le_bytes());
+    *end += padded;
+}
+
+#[cold]
+fn wrong(offset: u64, message: String) -> Error {
+    Error::Stream { offset, message }
+}
