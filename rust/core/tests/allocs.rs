@@ -1,0 +1,103 @@
+//! Decoding allocates nothing per event once warm: counted.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod packed_support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use packed_support::{Datum, encode, layouts, schema};
+use spile_core::event::{Record, Value};
+use spile_core::layout::{Encoding, FieldType, Role};
+use spile_core::source::packed::PackedSource;
+use spile_core::source::{Run, Source};
+use spile_core::spec::StackSpace;
+use spile_core::stack::StackTable;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator as it came; the count beside it allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_warm_stream_allocates_nothing_per_event() {
+    let capture = Role::Capture;
+    let schemas = [schema(
+        3,
+        &[
+            (FieldType::Int { size: 8, signed: false }, Role::Time),
+            (FieldType::Int { size: 4, signed: true }, capture),
+            (FieldType::FixedString { size: 16 }, capture),
+            (FieldType::String { limit: 64 }, capture),
+            (FieldType::Bytes { limit: 64 }, capture),
+            (FieldType::Stack { space: StackSpace::Kernel }, capture),
+        ],
+    )];
+    let mut data = Vec::new();
+    let count = 100_000;
+    for index in 0..count {
+        let values = [
+            Datum::Unsigned(index),
+            Datum::Signed(-1),
+            Datum::Text(b"cc1".to_vec()),
+            Datum::Text(b"/usr/include/stdio.h".to_vec()),
+            Datum::Text(vec![0; (index % 30) as usize]),
+            Datum::Stack((0..6).map(|frame| frame + index % 50).collect()),
+        ];
+        encode(3, &schemas[0], &values, &mut data);
+    }
+    let stacks = Arc::new(StackTable::default());
+    let aligned = layouts(&schemas, Encoding::Aligned);
+    let packed = layouts(&schemas, Encoding::Packed);
+    let mut source = PackedSource::new(data.as_slice(), packed, Arc::clone(&stacks)).unwrap();
+    let mut run = Run::default();
+    let (mut warm, mut events, mut sum) = (None, 0u64, 0u64);
+    loop {
+        let progress = source.read(&mut run).unwrap();
+        for &entry in run.entries() {
+            let Record::Event(event) = Record::parse(&aligned, entry.cpu, run.record(entry)).unwrap() else { panic!() };
+            for index in 0..6 {
+                sum += match event.value(index) {
+                    Value::Unsigned(value) => value,
+                    Value::String { bytes, .. } => bytes.len() as u64,
+                    _ => 0,
+                };
+            }
+            events += 1;
+        }
+        run.clear();
+        // The first piece is the largest a run ever holds, and shows every stack.
+        let before = *warm.get_or_insert_with(|| ALLOCATIONS.get());
+        assert_eq!(ALLOCATIONS.get(), before, "after {events} events");
+        if progress.ended {
+            break;
+        }
+    }
+    assert!(events == count && sum > count && stacks.len() == 50);
+}

@@ -1,0 +1,166 @@
+//! Layouts of random columns: nothing overlaps, everything is aligned, and what is written there is what is read.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod packed_support;
+
+use packed_support::{Datum, data, field_types, schema};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use spile_core::event::{Layouts, Record, Value};
+use spile_core::layout::*;
+
+fn columns() -> impl Strategy<Value = Vec<(FieldType, Role)>> {
+    vec(field_types().prop_map(|ty| (ty, Role::Capture)), 0..=16)
+}
+
+/// Writes an aligned record from the documented form; a stack's only frame stands for its hash. None is null.
+fn write(layout: &EventLayout, values: &[Option<Datum>]) -> Vec<u8> {
+    let mut bytes = vec![0xee; layout.fixed_size as usize];
+    let nulls = values.iter().enumerate().fold(0u16, |mask, (index, value)| mask | u16::from(value.is_none()) << index);
+    bytes[..8].copy_from_slice(&77_u64.to_le_bytes());
+    bytes[8..10].copy_from_slice(&layout.schema.id.to_le_bytes());
+    bytes[10..12].copy_from_slice(&nulls.to_le_bytes());
+    for ((field, slot), value) in layout.schema.fields.iter().zip(&layout.slots).zip(values) {
+        let at = slot.offset.unwrap() as usize;
+        let size = slot.size as usize;
+        match value {
+            // What stands in the place of a null must not matter, but a place in the tail must not lead outside.
+            None if matches!(field.ty, FieldType::String { .. } | FieldType::Bytes { .. }) => bytes[at..at + 4].fill(0),
+            None => {}
+            Some(Datum::Unsigned(value)) => bytes[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]),
+            Some(Datum::Signed(value)) => bytes[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]),
+            Some(Datum::Name(id)) => bytes[at..at + size].copy_from_slice(&id.to_le_bytes()),
+            Some(Datum::Stack(frames)) => {
+                bytes[at..at + 8].copy_from_slice(&frames.first().copied().unwrap_or(0).to_le_bytes());
+            }
+            Some(Datum::Text(text)) if matches!(field.ty, FieldType::FixedString { .. }) => {
+                bytes[at..at + size].fill(0);
+                bytes[at..at + text.len()].copy_from_slice(text);
+            }
+            Some(Datum::Text(text)) => {
+                let place = bytes.len() as u32 | (text.len() as u32) << 16;
+                bytes[at..at + 4].copy_from_slice(&place.to_le_bytes());
+                bytes.extend(text);
+                bytes.resize(bytes.len().next_multiple_of(8), 0xee);
+            }
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn aligned_columns_do_not_overlap(columns in columns(), id in 1..u16::MAX) {
+        let layout = EventLayout::compute(schema(id, &columns), Encoding::Aligned).unwrap();
+        let mut taken = vec![(0, ALIGNED_HEADER)];
+        for (slot, (ty, _)) in layout.slots.iter().zip(&columns) {
+            let offset = slot.offset.unwrap();
+            let (size, alignment) = match ty {
+                FieldType::Int { size, .. } => (u32::from(*size), u32::from(*size)),
+                FieldType::FixedString { size } => (u32::from(*size), 8),
+                FieldType::String { .. } | FieldType::Bytes { .. } => (4, 4),
+                FieldType::Stack { .. } => (8, 8),
+                FieldType::Name => (2, 2),
+            };
+            prop_assert_eq!(slot.size, size);
+            prop_assert_eq!(offset.next_multiple_of(alignment), offset);
+            taken.push((offset, size));
+        }
+        taken.sort_unstable();
+        for pair in taken.windows(2) {
+            prop_assert!(pair[0].0 + pair[0].1 <= pair[1].0, "{:?}", taken);
+        }
+        let end = taken.last().map(|(offset, size)| offset + size).unwrap();
+        prop_assert!(layout.fixed_size.is_multiple_of(8) && end <= layout.fixed_size && layout.fixed_size < end + 8);
+        prop_assert!(layout.fixed_size <= layout.max_size);
+        prop_assert!(layout.max_size - layout.fixed_size <= MAX_STRING);
+    }
+
+    #[test]
+    fn packed_columns_follow_each_other(columns in columns(), id in 1..=255u16) {
+        let layout = EventLayout::compute(schema(id, &columns), Encoding::Packed).unwrap();
+        let mut expected = Some(1);
+        for (slot, (ty, _)) in layout.slots.iter().zip(&columns) {
+            prop_assert_eq!(slot.offset, expected);
+            let is_fixed = matches!(ty, FieldType::Int { .. } | FieldType::Name);
+            expected = expected.filter(|_| is_fixed).map(|offset| offset + slot.size);
+        }
+        prop_assert_eq!(layout.fixed_size, 1 + layout.slots.iter().map(|slot| slot.size).sum::<u32>());
+        prop_assert_eq!(layout.is_fixed(), expected.is_some());
+    }
+
+    #[test]
+    fn aligned_records_give_what_was_written(
+        (columns, values) in columns().prop_flat_map(|columns| {
+            let values: Vec<_> = columns.iter().map(|(ty, _)| prop::option::of(data(*ty))).collect();
+            (Just(columns), values)
+        }),
+    ) {
+        let layout = EventLayout::compute(schema(9, &columns), Encoding::Aligned).unwrap();
+        let bytes = write(&layout, &values);
+        prop_assert!(bytes.len() <= layout.max_size as usize);
+        let layouts = Layouts::new(vec![layout]).unwrap();
+        let Record::Event(event) = Record::parse(&layouts, 0, &bytes).unwrap() else { panic!() };
+        prop_assert_eq!((event.id(), event.time()), (9, 77));
+        for (index, (value, (ty, _))) in values.iter().zip(&columns).enumerate() {
+            match (event.value(index), value) {
+                (Value::Null, None) => {}
+                (Value::Null, Some(Datum::Stack(frames))) => prop_assert_eq!(frames.first().copied().unwrap_or(0), 0),
+                (Value::Stack { hash, .. }, Some(Datum::Stack(frames))) => prop_assert_eq!(hash, frames[0]),
+                (Value::Unsigned(found), Some(Datum::Unsigned(value))) => prop_assert_eq!(found, *value),
+                (Value::Signed(found), Some(Datum::Signed(value))) => prop_assert_eq!(found, *value),
+                (Value::Name(found), Some(Datum::Name(id))) => prop_assert_eq!(found, *id),
+                (Value::String { bytes, .. }, Some(Datum::Text(text))) => prop_assert_eq!(bytes, text.as_slice()),
+                (found, value) => panic!("{found:?} for {value:?} of {ty:?}"),
+            }
+        }
+        for end in 0..bytes.len() {
+            let _ = Record::parse(&layouts, 0, &bytes[..end]);
+        }
+    }
+
+    #[test]
+    fn bytes_of_any_kind_never_lead_outside_of_a_record(columns in columns(), bytes in vec(any::<u8>(), 0..300)) {
+        let layout = EventLayout::compute(schema(9, &columns), Encoding::Aligned).unwrap();
+        let fixed = layout.fixed_size as usize;
+        let layouts = Layouts::new(vec![layout]).unwrap();
+        let mut bytes = [bytes, vec![0; fixed]].concat();
+        bytes[8..10].copy_from_slice(&9_u16.to_le_bytes());
+        if let Ok(Record::Event(event)) = Record::parse(&layouts, 0, &bytes) {
+            for index in 0..=columns.len() {
+                let _ = event.value(index);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_go_through_json(columns in columns(), id in 1..u16::MAX) {
+        let schema = schema(id, &columns);
+        let text = serde_json::to_string(&schema).unwrap();
+        prop_assert_eq!(serde_json::from_str::<EventSchema>(&text).unwrap(), schema);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let one = |id, ty| schema(id, &[(ty, Role::Capture)]);
+    let int = |size| FieldType::Int { size, signed: false };
+    let words =
+        |schema, encoding| EventLayout::compute(schema, encoding).map(|_| ()).map_err(|error| error.to_string());
+    for encoding in [Encoding::Packed, Encoding::Aligned] {
+        assert!(words(one(0, int(8)), encoding).unwrap_err().contains("event id 0"));
+        assert!(words(one(1, int(3)), encoding).unwrap_err().contains("3 bytes"));
+        assert!(words(one(1, FieldType::FixedString { size: 0 }), encoding).is_err());
+        assert!(words(one(1, FieldType::String { limit: 0 }), encoding).is_err());
+        assert!(words(one(1, FieldType::Bytes { limit: MAX_STRING + 1 }), encoding).is_err());
+        assert_eq!(words(one(1, FieldType::Bytes { limit: MAX_STRING }), encoding), Ok(()));
+    }
+    assert!(words(one(256, int(8)), Encoding::Packed).is_err());
+    assert_eq!(words(one(256, int(8)), Encoding::Aligned), Ok(()));
+    let many = schema(1, &[(int(1), Role::Capture); 17]);
+    assert!(words(many.clone(), Encoding::Aligned).unwrap_err().contains("at most 16"));
+    assert_eq!(words(many, Encoding::Packed), Ok(()));
+    let long = schema(1, &[(FieldType::String { limit: 9_000 }, Role::Capture); 2]);
+    assert!(words(long, Encoding::Aligned).unwrap_err().contains("lower limit="));
+}
