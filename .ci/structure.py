@@ -23,7 +23,9 @@ FORBIDDEN = {
 GRAB_BAGS = {"common", "helper", "helpers", "misc", "tools", "util", "utils"}
 # Past this many lines a reader deserves a reason.
 MOST_LINES = 500
-LONGER_WITH_A_REASON: dict[str, str] = {}
+LONGER_WITH_A_REASON: dict[str, str] = {
+    "python/spile/session.py": "the one public class, half of it docstrings; what can be apart (running, loops) is",
+}
 UNSAFE_ALLOWED = (
     "rust/bpf/src/kernel/",  # the funnel to the kernel, and its shared memory
     "rust/py/src/",  # the buffer adapters
@@ -75,9 +77,9 @@ def names_and_sizes() -> Iterator[str]:
             if part in GRAB_BAGS:
                 yield f"{relative}: '{part}' says nothing about what is inside; name the topic"
         length = text.count("\n")
-        if length > MOST_LINES and relative not in LONGER_WITH_A_REASON:
+        is_test = "tests/" in relative or "benches/" in relative
+        if length > MOST_LINES and not is_test and relative not in LONGER_WITH_A_REASON:
             yield f"{relative}: {length} lines, more than {MOST_LINES}; split it, or give a reason in .ci/structure.py"
-        is_test = "/tests/" in relative or "/benches/" in relative
         if path.suffix == ".rs" and not is_test and not relative.startswith(UNSAFE_ALLOWED) and UNSAFE.search(text):
             yield f"{relative}: unsafe lives in {' and '.join(UNSAFE_ALLOWED)} alone"
 
