@@ -9,12 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from expr_strategies import EXPRESSIONS
 from spile.errors import SpecError
 from spile.expr import arg, between, comm, cpu, isin, kstack, ms, pid, startswith, string, ustack, utime
 from spile.expr.operand import node_of
 from spile.text import MAX_LENGTH, NAMES, expr
-
-from expr_strategies import EXPRESSIONS
 
 
 @pytest.mark.parametrize(

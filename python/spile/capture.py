@@ -29,8 +29,8 @@ Captured = list[tuple[str, Expr[Any]]] | Literal["*"]
 def collect(capture: Any) -> tuple[Captured, type[Any] | None]:
     """Names and expressions in order, or ``"*"``; and the `Event` subclass, where one was given.
 
-    Raises SpecError, whose path is ``capture`` or a part of it, for what is no capture, for names that clash with an
-    event's header (``id probe time cpu datetime``) or with each other, and for expressions without a name.
+    Raises SpecError, whose path is ``capture`` or a part of it, for what is no capture, for names that clash with each
+    other or with an event's header (``id probe time cpu datetime``), and for expressions without a name.
     """
     if isinstance(capture, str):
         if capture == "*":
@@ -43,21 +43,23 @@ def collect(capture: Any) -> tuple[Captured, type[Any] | None]:
     if isinstance(capture, Expr):
         _refuse(f"capture= takes several: say capture=[{capture!r}]")
     if isinstance(capture, Mapping):
-        return [(checked_name(name), _checked(value, name)) for name, value in capture.items()], None
+        return [_named(name, value) for name, value in capture.items()], None
     if isinstance(capture, list | tuple):
         return _from_list(capture), None
     return _refuse(f"capture= takes a dict, a list, '*' or an Event subclass, not {operand.described(capture)}")
 
 
-def checked_name(name: Any) -> str:
-    """A capture's name, as a user chose it: an identifier that no header has."""
+def _named(name: Any, value: Any) -> tuple[str, Expr[Any]]:
+    """A name that a user chose, and its value."""
     if not isinstance(name, str):
         _refuse(f"a capture's name is a string, not {operand.described(name)}")
-    if name in HEADERS:
-        _refuse(f"every event has its {name} already, so no capture can be called {name!r}: choose another name", name)
+    expr = _checked(value, name)
     if not name.isidentifier():
-        _refuse(f"{name!a} can't be a capture's name: handlers bind it, so it is an identifier, such as 'utime'")
-    return str(name)
+        _refuse(f"{name!a} can't be a capture's name: handlers bind it, so it is an identifier, such as 'utime'", name)
+    # The field or fact of that very name may be captured: event["cpu"] and event.cpu are the same.
+    if name in HEADERS and _name_of(operand.value(expr, "capture=")) != name:
+        _refuse(f"every event has its {name} already, so {expr!r} can't be called so: choose another name", name)
+    return str(name), expr
 
 
 def default_name(expr: Expr[Any]) -> str:
@@ -90,12 +92,11 @@ def _from_list(captures: list[Any] | tuple[Any, ...]) -> list[tuple[str, Expr[An
     for index, value in enumerate(captures):
         expr = _checked(value, index)
         name = default_name(expr)
-        if name in HEADERS:
-            remedy = "leave it out" if name == repr(expr) else f"say {{'{name}_': {expr!r}}}"
-            _refuse(f"every event has its {name} already, and {expr!r} would be called so: {remedy}", index)
+        if not name.isidentifier():
+            _refuse(f"{expr!r} has no name that a handler could bind: say capture={{'name': {expr!r}}}", index)
         if name in named:
-            _refuse(f"{named[name]!r} and {expr!r} are both called {name!r}: name them, {{'{name}_': {expr!r}}}", index)
-        named[checked_name(name)] = expr
+            _refuse(f"{named[name]!r} and {expr!r} are both called {name!r}: say {{'{name}_2': {expr!r}}}", index)
+        named[name] = expr
     return list(named.items())
 
 
@@ -110,9 +111,9 @@ def _from_class(cls: type[Any]) -> list[tuple[str, Expr[Any]]]:
             if isinstance(value, Condition):
                 _checked(value, name)
             if isinstance(value, Expr):
-                if name in _METHODS:
-                    _refuse(f"{base.__name__}.{name} would hide the mapping's method: choose another name", name)
-                named[checked_name(name)] = _checked(value, name)
+                if name in HEADERS or name in _METHODS:
+                    _refuse(f"{base.__name__}.{name} would hide what every event has: choose another name", name)
+                named[name] = _checked(value, name)
             elif name in named:
                 del named[name]  # overridden by something that is no capture, as None
     if not named:

@@ -45,8 +45,8 @@ _ALIASES = {
 }
 _WILD = "*?["
 _NAME = re.compile(r"[\w.*?\[\]!-]+", re.ASCII)
-#: More samples a second and CPU than any kernel gives.
-MAX_HZ = 1_000_000
+#: More samples a second and CPU than a kernel gives (`kernel.perf_event_max_sample_rate`).
+MAX_HZ = 100_000
 DEFAULT_HZ = 99
 
 
@@ -137,7 +137,7 @@ def default_name(targets: Sequence[Target]) -> str:
         return first.kind
     parts = [first.name, first.category] if isinstance(first, Tracepoint) else [first.name]
     for part in parts:
-        name = re.sub(r"\W+", "_", re.sub(r"\[[^]]*\]?", "_", part)).strip("_")
+        name = re.sub(r"_*\W[\W_]*", "_", re.sub(r"\[[^]]*\]?", "_", part)).strip("_")
         if name:
             return name if name.isidentifier() else f"_{name}"
     return first.kind
