@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import entry_points, version
 
 import pytest
+
 from cli_support import SPILE, spile
 
 COMMANDS = ["run", "list", "doctor", "count", "trace"]

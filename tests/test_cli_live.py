@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from cli_support import SPILE, getppid, python, spile, spile_json
 
 pytestmark = pytest.mark.live

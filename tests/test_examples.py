@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli_support import SPILE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
