@@ -28,6 +28,37 @@ fn every_call_is_seen_by_either_kind_of_tracepoint() {
 }
 
 #[test]
+fn a_classic_tracepoint_is_served_raw_only_where_nothing_differs() {
+    require_tracing!();
+    let sys_enter = || tracepoint("raw_syscalls", "sys_enter");
+    let mine = || Some(my_getppid("id"));
+    for (is_raw, probe) in [
+        (true, probe(sys_enter(), &[("id", arg("id"))], mine())),
+        (false, probe(sys_enter(), &[("id", arg("id")), ("args", element("args", 0))], mine())),
+        (false, probe(sys_enter(), &[("id", arg("id")), ("stack", stack(StackSpace::Kernel))], mine())),
+        (false, ProbeSpec { capture: Capture::All, ..probe(sys_enter(), &[], mine()) }),
+    ] {
+        let outcome = run(&of_this_process(vec![probe]), |engine| {
+            assert_eq!(engine.explain().contains("attached as RawTracepoint"), is_raw, "{}", engine.explain());
+            getppid_storm(CALLS);
+        });
+        outcome.check();
+        assert_eq!(outcome.events.len(), CALLS);
+        assert!(outcome.events.iter().all(|event| event.values[0] == Owned::Number(libc::SYS_getppid.into())));
+    }
+    let switch = probe(tracepoint("sched", "sched_switch"), &[("stack", stack(StackSpace::Kernel))], None);
+    let outcome = run(&of_this_process(vec![switch]), |engine| {
+        assert!(engine.explain().contains("attached as RawTracepoint"));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    });
+    let mut names = KernelNames::read();
+    for event in outcome.events.iter().filter(|event| event.values[0] != Owned::Null) {
+        let frames = outcome.stacks.get(event.values[0].stack()).unwrap();
+        names.check(&frames.addresses[..1], "__schedule");
+    }
+}
+
+#[test]
 fn conditions_are_decided_in_the_kernel() {
     require_tracing!();
     for target in [raw_tracepoint("sys_enter"), tracepoint("raw_syscalls", "sys_enter")] {

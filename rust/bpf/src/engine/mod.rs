@@ -7,7 +7,8 @@
 //! wait for what runs) ──► detach
 //! ```
 //!
-//! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target, `plan` compiles,
+//! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (and
+//! `shortcut` makes some of them cheaper), `plan` compiles,
 //! `maps` makes and names maps, `follow` keeps the tree of processes, `source` reads a ring, `account` reads the ledger.
 //! Dropping the engine detaches and leaves nothing behind.
 
@@ -17,6 +18,7 @@ mod kernel_view;
 mod maps;
 mod place;
 mod plan;
+mod shortcut;
 mod source;
 
 use std::sync::Arc;

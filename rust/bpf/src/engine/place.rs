@@ -1,9 +1,10 @@
 //! Where a program goes. In: a [`Target`]. Out: its fields, the program's kind, and how it is attached.
 
 use spile_core::error::Error;
-use spile_core::spec::Target;
+use spile_core::spec::{PathStep, Target};
 
 use super::kernel_view::KernelView;
+use super::shortcut;
 use crate::compile::{Fields, NoFields, ProgramKind};
 use crate::kernel::cpu;
 use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints, unknown_raw_tracepoint};
@@ -40,19 +41,45 @@ impl Attachment {
     }
 }
 
-/// Finds a target. `wants_types` says that a path leads behind a pointer.
-pub(super) fn resolve(target: &Target, wants_types: bool, kernel: &KernelView) -> Result<Place, Error> {
+/// What a probe wants of its targets' own.
+#[derive(Debug, Default)]
+pub(super) struct Wants<'a> {
+    /// Paths into its fields.
+    pub paths: Vec<&'a [PathStep]>,
+    /// All of its fields.
+    pub everything: bool,
+    /// The stack at its place.
+    pub kernel_stack: bool,
+}
+
+impl Wants<'_> {
+    /// Whether a path goes on behind a field by name, which only the kernel's types can tell about.
+    fn types(&self) -> bool {
+        self.paths.iter().any(|path| path.iter().skip(1).any(|step| matches!(step, PathStep::Name(_))))
+    }
+}
+
+/// Finds a target.
+pub(super) fn resolve(target: &Target, wants: &Wants<'_>, kernel: &KernelView) -> Result<Place, Error> {
     match target {
-        Target::Tracepoint { category, name } => tracepoint(category, name, wants_types, kernel),
+        Target::Tracepoint { category, name } => tracepoint(category, name, wants, kernel),
         Target::RawTracepoint { name } => raw_tracepoint(name, kernel),
         Target::Profile { hz } => profile(*hz),
     }
 }
 
-fn tracepoint(category: &str, name: &str, wants_types: bool, kernel: &KernelView) -> Result<Place, Error> {
+fn tracepoint(category: &str, name: &str, wants: &Wants<'_>, kernel: &KernelView) -> Result<Place, Error> {
     let tracefs = kernel.tracefs()?;
     let format = tracefs.format(category, name)?;
-    let btf = if wants_types { Some(kernel.btf()?) } else { None };
+    if let Some(fields) = shortcut::find(category, name, wants, kernel) {
+        return Ok(Place {
+            kind: ProgramKind::RawTracepoint,
+            fields: Box::new(fields),
+            attachment: Attachment::RawTracepoint { name: name.into() },
+            name: name.into(),
+        });
+    }
+    let btf = if wants.types() { Some(kernel.btf()?) } else { None };
     let spelled = format!("{category}:{name}");
     Ok(Place {
         kind: ProgramKind::Tracepoint,

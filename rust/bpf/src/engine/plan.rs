@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
-use spile_core::spec::{Capture, Condition, Expr, PathStep, ProbeSpec, SessionSpec};
+use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec, StackSpace};
 
 use super::kernel_view::KernelView;
-use super::place::{Attachment, Place, resolve};
+use super::place::{Attachment, Place, Wants, resolve};
 use crate::compile::{Filter, KernelOffsets, Options, Program, compile, exprs_of, schema, uses_task};
 use crate::kernel::cpu;
 
@@ -103,7 +103,7 @@ fn one(
     let too_many = || Error::spec("probes", "a session can have at most 65,535 targets");
     let id = u16::try_from(id).map_err(|_| too_many())?;
     let (probe_number, target_number) = (narrow(probe_index)?, narrow(target_index)?);
-    let place = resolve(target, wants_types(probe), kernel).map_err(at)?;
+    let place = resolve(target, &wants(probe), kernel).map_err(at)?;
     let (schema, columns) = schema(probe, probe_number, target_number, id, &*place.fields)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
@@ -147,15 +147,20 @@ fn needs_task(probe: &ProbeSpec, columns: &[Expr]) -> bool {
     columns.iter().chain(exprs(probe)).any(uses_task)
 }
 
-/// Whether a path goes on behind a field by name, which only the kernel's types can tell about.
-fn wants_types(probe: &ProbeSpec) -> bool {
-    fn any(expr: &Expr) -> bool {
+fn wants(probe: &ProbeSpec) -> Wants<'_> {
+    fn look<'a>(expr: &'a Expr, wants: &mut Wants<'a>) {
         match expr {
-            Expr::Field { path } => path.iter().skip(1).any(|step| matches!(step, PathStep::Name(_))),
-            Expr::Binary { left, right, .. } => any(left) || any(right),
-            Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => any(inner),
-            Expr::Context { .. } | Expr::Stack { .. } | Expr::Int { .. } => false,
+            Expr::Field { path } => wants.paths.push(path),
+            Expr::Stack { space, .. } => wants.kernel_stack |= *space == StackSpace::Kernel,
+            Expr::Binary { left, right, .. } => {
+                look(left, wants);
+                look(right, wants);
+            }
+            Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => look(inner, wants),
+            Expr::Context { .. } | Expr::Int { .. } => {}
         }
     }
-    exprs(probe).into_iter().any(any)
+    let mut wants = Wants { everything: probe.capture == Capture::All, ..Wants::default() };
+    exprs(probe).into_iter().for_each(|expr| look(expr, &mut wants));
+    wants
 }

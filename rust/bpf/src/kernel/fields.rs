@@ -162,6 +162,11 @@ impl Fields for RawTracepointFields {
     }
 }
 
+/// Whether there is a raw tracepoint of that name.
+pub fn is_raw_tracepoint(btf: &Btf, name: &str) -> bool {
+    btf.find(|kind| kind == Kind::Typedef, &format!("btf_trace_{name}")).is_some()
+}
+
 /// The names of all tracepoints in BTF: each has a type `btf_trace_NAME`.
 pub fn raw_tracepoints(btf: &Btf) -> Vec<String> {
     let names = btf.all().filter(|ty| ty.kind() == Kind::Typedef);

@@ -8,7 +8,7 @@ use spile_core::layout::{MAX_FRAMES, STACK_COUNT, STACK_HEADER};
 use spile_core::spec::{Expr, StackSpace};
 
 use super::super::ir::{Arg, BinOp, Block, Cmp, Helper, Inst, Operand, Ty, VReg};
-use super::super::{Ledger, MapRef};
+use super::super::{Ledger, MapRef, ProgramKind};
 use super::Build;
 use super::context::SharedFact;
 use super::ring::NO_WAKEUP;
@@ -17,6 +17,9 @@ use super::ring::NO_WAKEUP;
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 /// What each frame is mixed in by.
 const FACTOR: u64 = 0xFF51_AFD7_ED55_8CCD;
+/// A raw tracepoint's stack begins with the program itself and with `bpf_trace_runN`, which called it. They are skipped:
+/// no two programs would have a stack in common. A classic tracepoint's begins where the tracepoint is.
+const OWN_FRAMES: i64 = 2;
 /// `BPF_F_USER_STACK`.
 const USER_STACK: i64 = 1 << 8;
 
@@ -51,7 +54,11 @@ impl Build<'_> {
         let hash = self.f.reg(Ty::Int);
         self.f.push(Inst::Const { dst: hash, value: 0 });
         let frames = self.f.binary(BinOp::Add, scratch, i64::from(STACK_HEADER));
-        let flags = if space == StackSpace::User { USER_STACK } else { 0 };
+        let flags = match (space, self.request.kind) {
+            (StackSpace::User, _) => USER_STACK,
+            (StackSpace::Kernel, ProgramKind::RawTracepoint) => OWN_FRAMES,
+            (StackSpace::Kernel, _) => 0,
+        };
         let args = [Arg::Reg(self.context), Arg::Reg(frames), Arg::Imm(most), Arg::Imm(flags)];
         let length = self.f.call(Helper::GetStack, &args, Ty::Int);
         let (failed, done) = (self.f.block(), self.f.block());
