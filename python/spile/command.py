@@ -107,7 +107,7 @@ class Command:
             os.close(self._report)
             self._gate = self._report = -1
             self.wait(None)
-            self.returncode = None
+            self.pid = self.returncode = None
             return
         try:
             if self.wait(grace) is None:

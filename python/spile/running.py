@@ -299,7 +299,16 @@ def noting_descriptors() -> Iterator[set[int]]:
 
 def _descriptors() -> set[int]:
     with os.scandir("/proc/self/fd") as entries:
-        return {int(entry.name) for entry in entries}
+        return {int(entry.name) for entry in entries if _is_ours(entry.path)}
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a descriptor is one of those that an engine opens."""
+    try:
+        link = os.readlink(path)  # noqa: PTH115 (pathlib takes longer to import than all of this)
+    except OSError:
+        return False
+    return link.startswith("anon_inode:") and ("bpf" in link or "perf_event" in link)
 
 
 def _after_fork_in_child() -> None:
@@ -307,13 +316,9 @@ def _after_fork_in_child() -> None:
         running._forked = True
         _abandon(running.engine)
         for descriptor in running.descriptors:
-            try:
-                # The number may be somebody else's by now.
-                link = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 (pathlib is not imported for this)
-                if link.startswith("anon_inode:") and ("bpf" in link or "perf_event" in link):
-                    os.close(descriptor)
-            except OSError:
-                continue
+            # The number may be somebody else's by now.
+            if _is_ours(f"/proc/self/fd/{descriptor}"):
+                os.close(descriptor)
     _alive.clear()
 
 
