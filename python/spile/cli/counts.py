@@ -60,9 +60,14 @@ class Counts:
 
     @contextmanager
     def screen(self, live: bool) -> Iterator[Callable[[], None]]:
-        """A display to be refreshed while the session runs; on anything but a terminal it shows nothing."""
+        """A display to be refreshed while the session runs: the table, or what goes on where the result is for a file."""
         if not live:
-            yield lambda: None
+            console = remarks()
+            if not console.is_terminal:
+                yield lambda: None
+                return
+            with console.status("counting") as status:
+                yield lambda: status.update(self._summary())
             return
         with Live(console=results(), auto_refresh=False, transient=True, vertical_overflow="ellipsis") as display:
             yield lambda: display.update(Group(self._table(), self._summary()), refresh=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from spile import _native
 from spile.cli import options
@@ -27,11 +28,10 @@ def command(as_json: bool) -> None:
         table.add_column("")
         table.add_column("feature", style="bold", no_wrap=True)
         table.add_column("what was found")
-        table.add_column("lost without it", style="yellow")
         for feature in features:
-            works = feature["works"]
-            sign = "[green]✓[/]" if works else "[red]✗[/]"
-            table.add_row(sign, feature["feature"], feature["detail"], "" if works else feature["cost"])
+            sign = "[green]✓[/]" if feature["works"] else "[red]✗[/]"
+            lost = "" if feature["works"] else f"\nlost without it: {feature['cost']}"
+            table.add_row(sign, feature["feature"], Text.assemble(feature["detail"], (lost, "yellow")))
         console.print(table)
     else:
         for feature in features:
