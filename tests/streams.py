@@ -1,70 +1,89 @@
-"""Sessions without a kernel: their events come from a packed stream that the test writes.
+"""Sessions without a kernel: `Feed` stands in for `_native.Engine`, and the test says when events come, and the end.
 
-`Feed` stands in for `_native.Engine`: real batches from Rust, but the test says when they come and when the end is.
+Batches are lists and the dispatcher is Python here; what Rust does with the same plans is tested live.
 """
 
 from __future__ import annotations
 
-import json
-import struct
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 import spile
-from spile import _native
 from spile.spec import SessionSpec
 
-Event = tuple[Any, ...]
+Written = tuple[int, ...]
 
 
-def schemas(probes: list[tuple[str, ...]], members: dict[int, int] | None = None) -> str:
-    """A kind of event for each probe (and member of a group), its named fields being 64-bit."""
-    kinds = []
-    for probe, fields in enumerate(probes):
-        for target in range((members or {}).get(probe, 1)):
-            columns: list[dict[str, Any]] = [
-                {"name": "_time", "type": {"kind": "int", "size": 8, "signed": False}, "role": "time"}
-            ]
-            columns += [{"name": name, "type": {"kind": "int", "size": 8, "signed": True}} for name in fields]
-            kinds.append({"id": len(kinds) + 1, "probe": probe, "target": target, "fields": columns, "keys": []})
-    return json.dumps(kinds)
+@dataclass(frozen=True)
+class FakeEvent:
+    """As much of an event as a session looks at."""
+
+    id: int
+    probe: str
+    time: int
+    fields: dict[str, int]
+    cpu: int = 0
+
+    def __getitem__(self, name: str) -> int:
+        return self.fields[name]
+
+    def __len__(self) -> int:
+        return len(self.fields)
 
 
-def packed(events: list[Event]) -> bytes:
-    """Events (id, time, fields …) as the packed stream writes them."""
-    return b"".join(struct.pack(f"<BQ{len(fields)}q", number, at, *fields) for number, at, *fields in events)
+class FakeDispatcher:
+    """`_native.Dispatcher` in Python."""
+
+    def __init__(self, plans: Mapping[int, Any]) -> None:
+        self.plans = plans
+
+    def dispatch(self, batch: list[FakeEvent], start: int = 0, limit: int | None = None) -> int:
+        end = len(batch) if limit is None else min(len(batch), start + limit)
+        for event in batch[start:end]:
+            values = list(event.fields.values())
+            for function, sources in self.plans.get(event.id, ()):
+                function(*[self._value(event, values, source) for source in sources])
+        return end
+
+    @staticmethod
+    def _value(event: FakeEvent, values: list[int], source: Any) -> Any:
+        if isinstance(source, tuple):
+            return source[0]
+        if isinstance(source, int):
+            return values[source]
+        return event if source == "event" else getattr(event, source)
 
 
 class Feed:
     """An engine whose events the test writes."""
 
-    def __init__(self, probes: list[tuple[str, ...]], members: dict[int, int] | None = None) -> None:
-        self.schemas = schemas(probes, members)
-        self.spec = ""
+    def __init__(self, probes: list[tuple[str, ...]]) -> None:
+        self.probes = probes
+        self.names: list[str] = []
         self.calls: list[str] = []
         self.rows: list[dict[str, int]] = []
         self.fails: BaseException | None = None
-        self._inner: list[_native.Engine] = []
-        self._open: _native.Engine | None = None
+        self._queue: list[list[FakeEvent]] = []
         self._stopped = False
         self._woken = threading.Event()
 
-    def write(self, *events: Event) -> None:
-        """Lets events happen."""
-        engine = _native.Engine.stream(self.spec, self.schemas, packed(list(events)))
-        engine.start()
-        self._inner.append(engine)
+    def write(self, *events: Written) -> None:
+        """Lets events happen: (id, time, fields …)."""
+        batch = []
+        for number, at, *values in events:
+            fields = dict(zip(self.probes[number - 1], values, strict=True))
+            batch.append(FakeEvent(number, self.names[number - 1], at, fields))
+        self._queue.append(batch)
 
     def made(self, spec: SessionSpec) -> Any:
         """What the session gets for its spec."""
-        # Keys are columns, and these streams have none: tables are tested beside this.
-        form = json.loads(spec.to_json())
-        for probe in form["probes"]:
-            probe["aggregates"], probe["deliver"] = [], True
-        self.spec = json.dumps(form)
+        self.names = [probe.name for probe in spec.probes]
+        self._stopped = False
         return self
 
     def start(self) -> None:
@@ -79,20 +98,16 @@ class Feed:
 
     @property
     def ended(self) -> bool:
-        return self._stopped and not self._inner and self._open is None
+        return self._stopped and not self._queue
 
     def next_batch(self, timeout: float | None = None) -> Any:
         end = time.monotonic() + (timeout or 0)
-        while True:
-            while self._inner:
-                batch = self._inner[0].next_batch(1.0)
-                if batch is not None:
-                    return batch
-                self._inner.pop(0)
+        while not self._queue:
             if self._stopped or time.monotonic() >= end or self._woken.is_set():
                 self._woken.clear()
                 return None
             time.sleep(0.001)
+        return self._queue.pop(0)
 
     def wake(self) -> None:
         self._woken.set()
@@ -104,7 +119,10 @@ class Feed:
         return self.rows
 
     def events(self) -> list[dict[str, Any]]:
-        return _native.Engine.stream(self.spec, self.schemas, b"").events()
+        return [
+            {"id": index + 1, "probe": index, "target": 0, "name": name, "fields": [(field, "s64") for field in fields]}
+            for index, (name, fields) in enumerate(zip(self.names, self.probes, strict=True))
+        ]
 
     def explain(self) -> str:
         return "explained"
@@ -113,10 +131,9 @@ class Feed:
         return None
 
 
-def feed(
-    monkeypatch: pytest.MonkeyPatch, probes: list[tuple[str, ...]], members: dict[int, int] | None = None
-) -> Feed:
-    """Lets every session of the test take its events from the feed that is returned."""
-    made = Feed(probes, members)
+def feed(monkeypatch: pytest.MonkeyPatch, probes: list[tuple[str, ...]]) -> Feed:
+    """Lets every session of the test take its events from the feed that is returned; each probe's fields by name."""
+    made = Feed(probes)
     monkeypatch.setattr(spile.Session, "_engine", lambda self, spec: made.made(spec))
+    monkeypatch.setattr("spile._native.Dispatcher", FakeDispatcher)
     return made

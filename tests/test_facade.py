@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from streams import feed
 
 import spile
 from spile import SpecError, StateError, Systemtap, Unsupported, arg
+from streams import feed
 
 
 def test_functions_are_refused_with_what_can_be_probed() -> None:

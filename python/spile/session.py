@@ -624,4 +624,4 @@ def _stack_level() -> int:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
         level += 1
-    return level - 1
+    return level

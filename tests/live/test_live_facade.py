@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from workload import GETPPID, call
 
 from spile import Systemtap, Unsupported
+from workload import GETPPID, call
 
 pytestmark = pytest.mark.live
 

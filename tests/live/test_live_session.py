@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from workload import GETPPID, call, calls, descriptors, eventually, programs
 
 import spile
 from spile import arg, comm, cpu, kstack, pid, ppid, tid, utime
+from workload import GETPPID, call, calls, descriptors, eventually, programs
 
 pytestmark = pytest.mark.live
 
