@@ -30,32 +30,24 @@ pub(super) struct Maps {
     rings_are_taken: bool,
 }
 
-/// Refuses sizes that the kernel or this machine can't have, before anything is made.
+/// Refuses sizes that this machine can't have, before anything is made. What no machine can have is refused by then.
 pub(super) fn check_sizes(limits: &Limits) -> Result<(), Error> {
-    let page = page_size() as u64;
-    let buffer = limits.buffer;
-    if !buffer.is_power_of_two() || buffer < page || buffer > 1 << 30 {
-        let message = format!("a buffer of {buffer} bytes: a power of two from {page} to {} is possible", 1 << 30);
-        return Err(Error::spec("limits.buffer", message));
-    }
     let online = cpu::online()?.len() as u64;
-    let available = available_memory().unwrap_or(u64::MAX);
-    if buffer.saturating_mul(online) > available / 2 {
-        let message = format!(
-            "a buffer of {buffer} bytes on each of {online} CPUs is more than half of the {available} bytes of memory that \
-             are free; lower buffer="
-        );
-        return Err(Error::spec("limits.buffer", message));
-    }
-    if !limits.stack_cache.is_power_of_two() || limits.stack_cache > 1 << 22 {
-        let message = format!("{} slots: a power of two up to {} is possible", limits.stack_cache, 1 << 22);
-        return Err(Error::spec("limits.stack_cache", message));
-    }
-    if !(1..=127).contains(&limits.stack_depth) {
-        let message = format!("{} frames: 1 to 127 are possible", limits.stack_depth);
-        return Err(Error::spec("limits.stack_depth", message));
-    }
-    Ok(())
+    check_buffer(limits.buffer, page_size() as u64, online, available_memory().unwrap_or(u64::MAX))
+}
+
+fn check_buffer(buffer: u64, page: u64, cpus: u64, available: u64) -> Result<(), Error> {
+    let fault = if buffer < page {
+        format!("buffer={buffer}: this machine's pages have {page} bytes, and a ring has at least one")
+    } else if buffer.saturating_mul(cpus) > available / 2 {
+        format!(
+            "buffer={buffer}: on {cpus} CPUs, that is more than half of the {available} bytes of memory that are free; \
+             take less"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::spec("limits.buffer", fault))
 }
 
 fn available_memory() -> Option<u64> {
@@ -184,4 +176,23 @@ fn ring_array(rings: &[(Map, u32)]) -> Result<Map, Error> {
         })
     })?;
     Ok(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_buffer;
+
+    #[test]
+    fn a_buffer_fits_the_machine() {
+        assert!(check_buffer(8 << 20, 4096, 2, 1 << 30).is_ok());
+        for (buffer, page, cpus, available, words) in [
+            (4096, 1 << 16, 2, 1 << 30, "pages have 65536 bytes"),
+            (1 << 28, 4096, 4, 1 << 30, "more than half"),
+            (1 << 30, 4096, u64::MAX, u64::MAX, "more than half"),
+        ] {
+            let error =
+                check_buffer(buffer, page, cpus, available).map_or_else(|error| error.to_string(), |()| String::new());
+            assert!(error.contains(words) && error.ends_with("(at limits.buffer)"), "{error}");
+        }
+    }
 }
