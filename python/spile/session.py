@@ -113,7 +113,7 @@ class Session:
         """
         return self._declare("raw_tracepoint", target, capture, where, name)
 
-    def profile(self, hz: int, /, *, capture: Any = None, where: Any = None, name: str | None = None) -> Probe[Any]:
+    def profile(self, hz: int, *, capture: Any = None, where: Any = None, name: str | None = None) -> Probe[Any]:
         """A timer on every CPU, `hz` times a second; it has no fields of its own."""
         return self._declare("profile", hz, capture, where, name)
 
