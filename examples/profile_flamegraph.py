@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
 
     session = sp.Session(command=options.command or None)
-    samples = session.profile(options.hz).count(by=(comm, kstack))
+    samples = session.profile(hz=options.hz).count(by=(comm, kstack))
     session.run(duration=options.seconds)
 
     print(f"{samples.total:,} samples, {session.losses}")

@@ -83,6 +83,29 @@ def test_the_example_of_2008_is_told_what_can_be_probed(tmp_path: Path) -> None:
     assert "tracepoint" in done.stderr
 
 
+SHORTER = {"duration=5": "duration=1", "duration=10": "duration=1", "make -j4": "touch made-by-the-test"}
+README = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("number", range(len(README)))
+def test_what_the_readme_shows_runs(number: int, tmp_path: Path) -> None:
+    script = README[number]
+    for long, short in SHORTER.items():
+        script = script.replace(long, short)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    if "probeFunc" in script:
+        assert "spile.errors.Unsupported" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    if "flamegraph" in script:
+        assert list(tmp_path.glob("*.svg"))
+    if "made-by-the-test" in script:
+        assert "made-by-the-test" in done.stdout
+
+
 def test_every_example_is_tested() -> None:
     tests = Path(__file__).read_text(encoding="utf-8")
     programs = {path.name for path in EXAMPLES.glob("*.py")} - {"compile_workload.py"}

@@ -60,7 +60,7 @@ class Counts:
 
     @contextmanager
     def screen(self, live: bool) -> Iterator[Callable[[], None]]:
-        """A display to be refreshed while the session runs: the table, or what goes on where the result is for a file."""
+        """A display to be refreshed while the session runs: the table, or a line where the result goes into a file."""
         if not live:
             console = remarks()
             if not console.is_terminal:
