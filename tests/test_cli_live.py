@@ -248,3 +248,11 @@ def on_a_terminal(*arguments: str) -> str:
         assert child.wait(20) == 0, sent
     os.close(keyboard)
     return sent.decode(errors="replace")
+
+
+@pytest.mark.parametrize("probe", ["sched:sched_switch", "raw_tracepoint:sys_enter", "profile:9"])
+def test_a_missing_privilege_is_named(probe: str) -> None:
+    without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    done = subprocess.run([*without, *SPILE, "count", probe, "-d", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"spile: .*CAP_BPF.*\n", done.stderr)
