@@ -264,7 +264,7 @@ def test_traps_fail_loudly_and_name_the_remedy(trap: Trap, remedy: str) -> None:
 
 
 def test_only_arg_has_fields() -> None:
-    with pytest.raises(AttributeError, match="only arg has fields, such as arg.count"):
+    with pytest.raises(AttributeError, match=r"only arg has fields, such as arg.count"):
         pid.count  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match=r"say startswith\(comm, …\)"):
         comm.startswith("x")  # type: ignore[attr-defined]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, overload
 
 from spile import capture as capturing
 from spile import targets as targeting
@@ -20,14 +20,26 @@ from spile.expr import operand
 from spile.expr.field import Field
 from spile.expr.logic import And
 from spile.expr.node import ConditionNode, Node, ValueNode
-from spile.expr.wrapper import Expr
+from spile.expr.wrapper import Condition, Expr
 from spile.spec import AggregateSpec, NamedExpr, ProbeSpec, Profile
 
 if TYPE_CHECKING:
     from types import FrameType
 
+    import typing_extensions
+
     from spile._native import Batch, Event
     from spile.table import Cell, Table
+
+    #: The class of a probe's events: that of ``capture=``, else `Event`.
+    E = typing_extensions.TypeVar("E", bound=Event, default=Event)
+else:
+    E = TypeVar("E")
+
+#: What ``capture=`` takes beside an `Event` subclass.
+Fields = Mapping[str, Expr[Any]] | Sequence[Expr[Any]] | Literal["*"]
+#: What ``where=`` takes: one condition, or several that must hold together.
+Where = Condition | Sequence[Condition]
 
 E_co = TypeVar("E_co", bound="Event", covariant=True)
 K = TypeVar("K")
@@ -65,8 +77,8 @@ class Probe(Generic[E_co]):
         kind: str,
         target: Any,
         *,
-        capture: Any = None,
-        where: Any = None,
+        capture: type[E_co] | Fields | None = None,
+        where: Where | None = None,
         name: str | None = None,
         declared_at: str | None = None,
     ) -> None:
