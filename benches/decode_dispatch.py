@@ -1,0 +1,137 @@
+"""The price of a recorded event in user space: decoded and counted by stack, and decoded and given to a handler.
+
+Costs are CPU time of the whole process, the thread that drains included: what runs in parallel isn't made to look cheap.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+
+import recording
+from price import Price, Row, Target, alternate, typical
+from spile import _native
+
+EVENTS, TINY_EVENTS = 300_000, 2_000
+
+
+def rows(*, tiny: bool = False) -> Iterator[Row]:
+    """The prices of counting and of calling."""
+    events = TINY_EVENTS if tiny else EVENTS
+    data = recording.packed(events)
+    _check(data, events)
+    yield from _counting(data, events, rounds=1 if tiny else 7)
+    yield from _calling(data, events, rounds=1 if tiny else 7)
+
+
+def _counting(data: bytes, events: int, rounds: int) -> Iterator[Row]:
+    def spile() -> float:
+        engine = recording.engine(data, count=True)
+        return _cost(lambda: _count(engine), events)
+
+    def python() -> float:
+        return _cost(lambda: recording.count_in_python(data), events)
+
+    ours, peers = alternate(rounds, spile, python)
+    yield Price(
+        "decode, count by stack", "struct loop", typical(ours), typical(peers), "ns/event", Target("at least", 30)
+    )
+
+
+def _calling(data: bytes, events: int, rounds: int) -> Iterator[Row]:
+    def spile() -> float:
+        engine = recording.engine(data, count=False)
+        return _cost(lambda: _dispatch(engine, handler), events)
+
+    def python() -> float:
+        return _cost(lambda: recording.call_in_python(data, handler), events)
+
+    def bare() -> float:
+        numbers = range(events)
+        return _cost(lambda: _call(handler, numbers), events) - _cost(lambda: _no_call(numbers), events)
+
+    def dispatch_alone() -> float:
+        engine = recording.engine(data, count=False)
+        engine.start()
+        batches = list(_batches(engine))
+        dispatcher = _dispatcher(handler)
+        return _cost(lambda: _dispatch_all(dispatcher, batches), events)
+
+    ours, peers, calls, alone = alternate(rounds, spile, python, bare, dispatch_alone)
+    cost, call = typical(ours), typical(calls)
+    yield Price("decode, call a handler", "struct loop, same handler", cost, typical(peers), "ns/event", FOUR_TIMES)
+    yield Price("decode, call a handler", "bare Python call", cost, call, "ns/event", TWICE_AND_A_HALF)
+    yield Price("of which the call", "bare Python call", typical(alone), call, "ns/event")
+
+
+FOUR_TIMES = Target("at least", 4)
+TWICE_AND_A_HALF = Target("at most", 2.5)
+
+
+def handler(pid: int, amount: int) -> None:
+    """Two parameters, bound by name; the least that a handler can do."""
+
+
+def _cost(work: Callable[[], object], events: int) -> float:
+    """Nanoseconds of CPU time for each event."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = time.process_time_ns()
+        work()
+        return (time.process_time_ns() - before) / events
+    finally:
+        gc.enable()
+
+
+def _count(engine: _native.Engine) -> None:
+    engine.start()
+    while engine.next_batch() is not None or not engine.ended:
+        pass
+
+
+def _batches(engine: _native.Engine) -> Iterator[_native.Batch]:
+    while (batch := engine.next_batch()) is not None or not engine.ended:
+        if batch is not None:
+            yield batch
+
+
+def _dispatcher(function: Callable[[int, int], None]) -> _native.Dispatcher:
+    return _native.Dispatcher({1: [(function, [0, 1])]})
+
+
+def _dispatch(engine: _native.Engine, function: Callable[[int, int], None]) -> None:
+    engine.start()
+    dispatcher = _dispatcher(function)
+    for batch in _batches(engine):
+        dispatcher.dispatch(batch)
+
+
+def _dispatch_all(dispatcher: _native.Dispatcher, batches: list[_native.Batch]) -> None:
+    for batch in batches:
+        dispatcher.dispatch(batch)
+
+
+def _call(function: Callable[[int, int], None], numbers: range) -> None:
+    for number in numbers:
+        function(number, number)
+
+
+def _no_call(numbers: range) -> None:
+    for _number in numbers:
+        pass
+
+
+def _check(data: bytes, events: int) -> None:
+    """Both sides must have counted the same, or the comparison says nothing."""
+    engine = recording.engine(data, count=True)
+    _count(engine)
+    ours = {stack.addresses: count for (stack,), count in engine.table(0, 0).items()}
+    theirs = dict(recording.count_in_python(data))
+    if ours != theirs or sum(ours.values()) != events:
+        raise SystemExit("decode_dispatch: the two sides count differently; their prices can't be compared")
+    called: list[int] = []
+    _dispatch(recording.engine(data, count=False), lambda pid, amount: called.append(pid))
+    if len(called) != events:
+        raise SystemExit(f"decode_dispatch: {len(called):,} of {events:,} events reached the handler")
