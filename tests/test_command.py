@@ -17,7 +17,7 @@ from spile.command import Command, check_pid, has_ended
 
 
 def executable(pid: int) -> str:
-    return os.readlink(f"/proc/{pid}/exe")
+    return str(Path(f"/proc/{pid}/exe").readlink())
 
 
 def test_born_stopped_and_executes_when_released() -> None:

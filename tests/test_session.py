@@ -256,12 +256,12 @@ def test_run_calls_handlers_in_order_and_ends_by_limit(monkeypatch: pytest.Monke
 def test_limit_counts_handled_events_only(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = feed(monkeypatch, [("x",), ("x",)])
     session = spile.Session()
-    session.tracepoint(SWITCH, capture={"x": arg.prev_pid}).count()
+    session.tracepoint(SWITCH, capture={"x": arg.prev_pid})
     seen: list[int] = []
     session.tracepoint(SWITCH, capture={"x": arg.prev_pid}, name="b").on_event(lambda x: seen.append(x))
-    monkeypatch.setattr(spile.Session, "_bind_tables", lambda self, running: None)
-    monkeypatch.setattr(engine, "start", lambda: engine.write((1, 1, 1), (2, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5)))
-    session.run(limit=2)
+    with session:
+        engine.write((1, 1, 1), (2, 2, 2), (1, 3, 3), (2, 4, 4), (2, 5, 5))
+        session.run(limit=2)
     assert seen == [2, 4]
 
 
@@ -453,7 +453,7 @@ def test_ctrl_c_ends_a_loop_after_what_is_queued(monkeypatch: pytest.MonkeyPatch
             seen.append(event["x"])
             if event["x"] == 1:
                 os.kill(os.getpid(), signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert seen == list(range(5)) and session.ended_by == "interrupt"
 
 
@@ -471,6 +471,15 @@ def test_outside_a_loop_ctrl_c_is_python_s(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(KeyboardInterrupt), session:
         os.kill(os.getpid(), signal.SIGINT)
     assert session.ended_by == "interrupt" and engine.calls == ["start", "stop"]
+
+
+def test_outside_a_loop_sigterm_ends_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _, engine = one(monkeypatch, command=["sleep", "60"])
+    with pytest.raises(SystemExit), session:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert session.ended_by == "interrupt" and engine.calls == ["start", "stop"]
+    assert session.returncode == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_in_another_thread_no_signal_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

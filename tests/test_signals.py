@@ -44,6 +44,8 @@ def test_a_second_ctrl_c_raises(listener: Listener) -> None:
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(SystemExit, match="143"):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_every_session_hears_of_it(listener: Listener) -> None:

@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 GETPPID = "syscalls:sys_enter_getppid"
 _BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
@@ -42,9 +43,9 @@ def programs() -> set[int]:
 def descriptors() -> list[str]:
     """This process's descriptors of BPF objects and perf events."""
     links = []
-    for name in os.listdir("/proc/self/fd"):
+    for entry in list(Path("/proc/self/fd").iterdir()):
         try:
-            link = os.readlink(f"/proc/self/fd/{name}")
+            link = str(entry.readlink())
         except OSError:
             continue
         if "bpf" in link or "perf_event" in link:

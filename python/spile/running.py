@@ -33,7 +33,10 @@ _GRACE = 1.0
 class Running:
     """One run, from its start to its end. Safe to end from any thread."""
 
-    def __init__(self, engine: Engine, command: Command | None, pid: int | None, interval: float) -> None:
+    def __init__(
+        self, engine: Engine, command: Command | None, pid: int | None, interval: float, sent: frozenset[int]
+    ) -> None:
+        """`sent` are the kinds of event that reach the script; the others are only counted."""
         self.engine = engine
         self.command = command
         self.plan = Plan({}, [])
@@ -49,7 +52,8 @@ class Running:
         self._consumer = threading.Lock()
         self._dispatcher: Dispatcher | None = None
         self._pending: tuple[Batch, int] | None = None
-        self._ids = frozenset(event["id"] for event in engine.events())
+        self._sent = sent
+        self._listening = 0
         self.descriptors: frozenset[int] = frozenset()
 
     def start(self) -> None:
@@ -144,7 +148,7 @@ class Running:
             raise StateError("this session is being read already; one loop at a time (run, iteration, every or wait)")
         self._dispatcher = Dispatcher(self.plan.calls)
         self.looping = True
-        signals.listen(self)
+        self.listen()
 
     def release(self) -> None:
         """Lets the next consumer in."""
@@ -152,7 +156,18 @@ class Running:
         # The plan may hold the session; kept, it would keep the session alive for ever.
         self._dispatcher = None
         self._consumer.release()
-        signals.unlisten(self)
+        self.unlisten()
+
+    def listen(self) -> None:
+        """Lets Ctrl-C and SIGTERM end the run in order, until as many calls of `unlisten`."""
+        self._listening += 1
+        signals.listen(self)
+
+    def unlisten(self) -> None:
+        """The opposite of `listen`."""
+        self._listening -= 1
+        if not self._listening:
+            signals.unlisten(self)
 
     def steps(
         self, wait: Callable[[float], float], deadline: float | None = None, *, until: float | None = None
@@ -218,7 +233,7 @@ class Running:
 
     def _serve_events(self, batch: Batch, start: int, limit: int | None) -> int:
         handled = self.plan.handled
-        if limit is None or handled >= self._ids:
+        if limit is None or handled >= self._sent:
             return self._dispatch(batch, start, limit) - start
         count = 0
         for position in range(start, len(batch)):
@@ -233,8 +248,8 @@ class Running:
         assert self._dispatcher is not None
         try:
             return self._dispatcher.dispatch(batch, start, limit)
-        except BaseException:
-            self.end("error")
+        except BaseException as error:
+            self.end(reason_of(error))
             raise
 
     def _call_batch_handlers(self, batch: Batch, start: int, stop: int | None = None) -> None:
@@ -243,12 +258,12 @@ class Running:
         whole = start == 0 and (stop is None or stop >= len(batch))
         try:
             for ids, function in self.plan.batches:
-                if whole and ids >= self._ids:
+                if whole and ids >= self._sent:
                     function(batch)
                 elif events := [event for event in batch[start:stop] if event.id in ids]:
                     function(events)
-        except BaseException:
-            self.end("error")
+        except BaseException as error:
+            self.end(reason_of(error))
             raise
 
     def attend(self, until: float | None, deadline: float | None, wait: Callable[[float], float]) -> Iterator[None]:
@@ -275,6 +290,13 @@ class Running:
         if now or time.monotonic() - self._drained_at >= self._interval:
             self.engine.drain()
             self._drained_at = time.monotonic()
+
+
+def reason_of(error: BaseException | None) -> EndedBy:
+    """Why a run ends that an exception leaves."""
+    if error is None:
+        return "stop"
+    return "interrupt" if isinstance(error, KeyboardInterrupt | SystemExit) else "error"
 
 
 def _wait(*moments: float | None) -> float:

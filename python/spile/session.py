@@ -21,7 +21,7 @@ from .errors import Error, LossWarning, SpecError, StateError, Unsupported
 from .loops import Batches, Events, Ticks
 from .losses import Losses
 from .probe import Probe, caller
-from .running import EndedBy, Running, noting_descriptors
+from .running import EndedBy, Running, noting_descriptors, reason_of
 from .spec import Limits, SessionSpec, Target, TargetFilter
 
 if TYPE_CHECKING:
@@ -177,8 +177,10 @@ class Session:
                 spec = self._resolve(command.spawn() if command is not None else None)
                 with noting_descriptors() as descriptors:
                     engine = self._engine(spec)
-                    running = Running(engine, command, self._pid, self._interval)
-                    running.plan = self._plan(engine.events(), spec)
+                    events = engine.events()
+                    sent = frozenset(event["id"] for event in events if spec.probes[event["probe"]].deliver)
+                    running = Running(engine, command, self._pid, self._interval, sent)
+                    running.plan = self._plan(events, spec)
                     self._bind_tables(running)
                     running.start()
                 running.descriptors = frozenset(descriptors)
@@ -218,13 +220,14 @@ class Session:
 
     def __enter__(self) -> Self:
         self.start()
+        self._started("enter").listen()
         self._entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._finish(_reason(error))
+        self._finish(reason_of(error))
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -232,7 +235,7 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._finish(_reason(error))
+        self._finish(reason_of(error))
 
     def __del__(self) -> None:
         running = getattr(self, "_running", None)
@@ -272,7 +275,7 @@ class Session:
             error = raised
             raise
         finally:
-            running.end(_reason(error))
+            running.end(reason_of(error))
             if found.end is not None:
                 _call_end(found.end, self, error)
             if not self._entered:
@@ -464,8 +467,11 @@ class Session:
 
     def _finish(self, reason: EndedBy) -> None:
         if self._running is not None:
-            self._running.end(reason)
-            self._entered = False
+            try:
+                self._running.end(reason)
+            finally:
+                self._running.unlisten()
+                self._entered = False
             self._conclude()
 
     def _conclude(self) -> None:
@@ -599,12 +605,6 @@ def _shares_a_word(function: str, tracepoint: str) -> bool:
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------
-
-
-def _reason(error: BaseException | None) -> EndedBy:
-    if error is None or isinstance(error, GeneratorExit):
-        return "stop"
-    return "interrupt" if isinstance(error, KeyboardInterrupt | SystemExit) else "error"
 
 
 def _call_end(function: Callable[..., Any], session: Session, error: BaseException | None) -> None:

@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM, turned into an orderly end of the sessions that run.
 
-In: a session while it runs a loop. Out: a call of its `_interrupted(signum)`. Signals are taken only in the main
-thread, only from their default dispositions, shared by all sessions, and restored when the last one lets go. A
+In: a session, in its loops and in ``with``. Out: a call of its `_interrupted(signum)`; outside of a loop, where nobody
+would look at that, KeyboardInterrupt or SystemExit, so that ``with`` ends the session. Signals are taken only in the
+main thread, only from their default dispositions, shared by all sessions, and restored when the last one lets go. A
 second Ctrl-C raises KeyboardInterrupt at once.
 """
 
@@ -61,6 +62,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         return
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    if not _listeners:
-        _restore()
-        os.kill(os.getpid(), number)
+    if _listeners:
+        raise SystemExit(128 + number)
+    _restore()
+    os.kill(os.getpid(), number)
