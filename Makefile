@@ -27,14 +27,16 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 build: $(VENV)/.ready  ## Build the extension (release) into .venv.
-	@$(BIN)/maturin develop --release >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
+	@echo 'Building the extension (a minute or two when nothing is built yet)'
+	$(BIN)/maturin develop --release >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
 
 demo: build  ## Trace this machine for some seconds under a compile; print hot stacks, write a flame graph.
 	@.ci/need 'command -v cc && command -v make' gcc libc6-dev make
 	$(BIN)/python examples/lock_tracer.py --seconds $${SECONDS_TO_TRACE:-5}
 
 test: build  ## Run every test, Rust's and Python's.
-	@cargo test --workspace --locked --quiet -- --show-output
+	@echo 'Building and running the Rust tests'
+	cargo test --workspace --locked --quiet -- --show-output
 	$(BIN)/python -m pytest
 
 check: check-rust check-python check-structure  ## Formats, lints, types, licences, the structure's rules.
@@ -49,8 +51,9 @@ check-python: build
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict examples .ci/structure.py .ci/schema.py tests/typing
+	$(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest spile._native
-	if [ -d tests/typing ]; then $(BIN)/mypy --strict tests/typing; $(BIN)/pyright; fi
 
 check-structure: build
 	@$(BIN)/python .ci/structure.py
