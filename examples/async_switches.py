@@ -40,7 +40,7 @@ async def trace(seconds: float) -> None:
 
 def main() -> None:
     """Traces for some seconds."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to trace (5)")
     asyncio.run(trace(parser.parse_args().seconds))
 

@@ -53,7 +53,7 @@ def declare(session: sp.Session, waits: Waits) -> tuple[sp.Table[sp.Stack, int],
 
 def main() -> None:
     """Traces, then tells."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long to trace (5)")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go (demo-output)")
     options = parser.parse_args()

@@ -22,7 +22,7 @@ class Open(sp.Event):
 
 def main() -> None:
     """Prints a line for each openat(2)."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, help="end after so long")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="trace this command alone")
     options = parser.parse_args()

@@ -15,7 +15,7 @@ from spile import comm, kstack
 
 def main() -> None:
     """Samples, prints the hottest, draws."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, help="end after so long")
     parser.add_argument("--hz", type=int, default=99, help="samples a second on each CPU (99)")
     parser.add_argument("-o", "--output", type=Path, default=Path("demo-output/profile.svg"))
