@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, overload
 
 from spile import capture as capturing
@@ -50,7 +49,7 @@ D = TypeVar("D")
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 BatchHandler = TypeVar("BatchHandler", bound="Callable[[Batch], Any]")
 
-_PACKAGE = f"{Path(__file__).parent}/"
+_PACKAGE = __file__.removesuffix("probe.py")
 
 
 class Owner(Protocol):

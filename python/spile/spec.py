@@ -6,7 +6,6 @@ In: what `Session` and `Probe` were told. Out: versioned JSON, the one thing tha
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -258,6 +257,9 @@ class SessionSpec:
 
     def to_json(self) -> str:
         """The JSON text that `_native.Engine.bpf` and `_native.verify_spec` take."""
+        # Imported when a session starts, for `import spile` is often all that a script pays for.
+        import json
+
         form = {
             "version": self.version,
             "target": self.target.to_json(),
@@ -269,6 +271,8 @@ class SessionSpec:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Reads what `to_json` wrote. Raises SpecError, whose `path` leads to what is missing, unknown or ill-typed."""
+        import json
+
         try:
             form = json.loads(text)
         except (ValueError, RecursionError) as error:

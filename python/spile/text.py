@@ -102,14 +102,15 @@ class _Builder:
             raise SpecError(f"the expression has {len(self.text)} characters, and at most {MAX_LENGTH} are read")
         try:
             with warnings.catch_warnings():
-                # An escape that Python only warns about is a slip here.
-                warnings.simplefilter("error")
+                # An escape that Python only warns about (as either, by version) is a slip here.
+                warnings.simplefilter("error", DeprecationWarning)
+                warnings.simplefilter("error", SyntaxWarning)
                 return ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             # Offset 0 is the end of the text, where the parser wanted more.
             column = (error.offset or len(self.text) + 1) - 1
             self.refuse_at(f"this is not Python's grammar: {error.msg}", error.lineno or 1, column, 1)
-        except (ValueError, MemoryError, Warning) as error:
+        except (ValueError, MemoryError) as error:
             raise SpecError(f"this is not Python's grammar: {error}: {_short(self.text)}") from None
 
     def value(self, node: ast.expr) -> Any:
