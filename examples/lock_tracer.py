@@ -15,9 +15,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from compile_workload import Compile
-
 import spile as sp
+from compile_workload import Compile
 from spile import arg, comm, kstack, pid, utime
 
 KINDS = {1: "spin", 2: "read", 4: "write", 8: "real-time", 16: "per-cpu", 32: "mutex"}
