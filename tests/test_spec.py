@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from expr_strategies import CONDITIONS, VALUES
@@ -79,11 +79,13 @@ def _good() -> SessionSpec:
     return SessionSpec(probes=(probe,))
 
 
+@settings(deadline=None)
 @given(SESSIONS)
 def test_a_spec_comes_back_from_its_json(spec: SessionSpec) -> None:
     assert SessionSpec.from_json(spec.to_json()) == spec
 
 
+@settings(deadline=None)
 @given(SESSIONS)
 def test_rust_reads_the_form_whatever_it_thinks_of_the_content(spec: SessionSpec) -> None:
     try:
@@ -205,6 +207,7 @@ def test_what_is_no_json(text: str) -> None:
         SessionSpec.from_json(text)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -6,7 +6,7 @@ import string as letters
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from expr_strategies import EXPRESSIONS
@@ -72,6 +72,7 @@ def test_text_and_operators_give_equal_nodes(text: str, made: Any) -> None:
     assert node_of(read) == node_of(made)
 
 
+@settings(deadline=None)
 @given(EXPRESSIONS)
 def test_what_an_expression_is_written_as_reads_back(made: Any) -> None:
     text = repr(made)
@@ -242,6 +243,7 @@ def _survives(text: str) -> None:
         assert node_of(read) is not None
 
 
+@settings(deadline=None)
 @given(st.text())
 @example("\x0c pid")
 @example("pid\x0c==\x0ccom")
@@ -295,11 +297,13 @@ _WORDS += [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(_WORDS) | st.text(letters.printable, max_size=3), max_size=24))
 def test_arbitrary_words_only_ever_raise_spec_errors(words: list[str]) -> None:
     _survives(" ".join(words))
 
 
+@settings(deadline=None)
 @given(EXPRESSIONS.map(repr), st.data())
 def test_a_slip_in_a_good_text_only_ever_raises_spec_errors(text: str, data: st.DataObject) -> None:
     begin = data.draw(st.integers(0, len(text)))
