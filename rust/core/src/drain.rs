@@ -19,7 +19,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 const BUSY_BYTES: usize = 1 << 20;
 /// So much that there is more by the time that it has been read.
 const FLOOD_BYTES: usize = 8 << 20;
-/// How often an ending is tried before what is still being written is given up.
+/// So many turns that find nothing new, a second of them, give up what is still being written.
 const LAST_TURNS: u32 = 1000;
 
 /// A draining thread.
@@ -150,6 +150,7 @@ fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
         idle_turns = if turn.bytes == 0 { idle_turns.saturating_add(1) } else { 0 };
         let pause = match turn.bytes {
             FLOOD_BYTES.. => Duration::ZERO,
+            1.. if !turn.drained => Duration::ZERO,
             BUSY_BYTES.. => BUSY_PAUSE,
             0 if idle_turns > 20 => IDLE_PAUSE,
             _ => PAUSE,
@@ -162,12 +163,14 @@ fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
 
 /// The probes are shut: reads until nothing is left, then lets go of everything.
 fn last(pump: &mut Pump) -> Result<(), Error> {
-    for _ in 0..LAST_TURNS {
+    let mut idle_turns = 0;
+    while idle_turns < LAST_TURNS {
         let turn = pump.turn(false)?;
         if turn.ended || (turn.drained && turn.bytes == 0) {
             break;
         }
         if turn.bytes == 0 {
+            idle_turns += 1;
             std::thread::sleep(BUSY_PAUSE);
         }
     }

@@ -10,10 +10,13 @@ use spile_bpf::engine::Engine as Bpf;
 use spile_bpf::kernel::clock;
 use spile_core::Error;
 use spile_core::drain::Drain;
-use spile_core::layout::EventLayout;
+use spile_core::event::Layouts;
+use spile_core::layout::{Encoding, EventLayout, EventSchema};
 use spile_core::loss::{self, Row};
 use spile_core::pump::{Outlets, Pump};
 use spile_core::queue::Popped;
+use spile_core::source::Source;
+use spile_core::source::packed::PackedSource;
 use spile_core::spec::SessionSpec;
 
 use crate::batch::{Batch, Shared};
@@ -37,6 +40,8 @@ pub struct Engine {
 enum Origin {
     /// The running kernel.
     Bpf(Box<Bpf>),
+    /// A recorded stream, until it is started.
+    Stream(Option<Box<dyn Source>>),
     /// Nowhere any more; the last ledger.
     Stopped(Vec<Row>, String),
 }
@@ -62,6 +67,7 @@ impl Engine {
         let mut origin = self.lock();
         let sources = match &mut *origin {
             Origin::Bpf(bpf) => bpf.sources()?,
+            Origin::Stream(source) => source.take().into_iter().collect(),
             Origin::Stopped(..) => return Err(Error::engine("this engine has been stopped")),
         };
         let drain = Drain::spawn(Pump::new(&self.spec, sources, Arc::clone(&self.outlets)))?;
@@ -102,6 +108,7 @@ impl Engine {
         let mut rows = match &*self.lock() {
             Origin::Bpf(bpf) => bpf.ledger()?,
             Origin::Stopped(rows, _) => rows.clone(),
+            Origin::Stream(_) => Vec::new(),
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
         loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
@@ -143,6 +150,36 @@ impl Engine {
         let outlets = Outlets::new(&spec, bpf.layouts());
         let names = bpf.names();
         Ok(Self::new(py, spec, Origin::Bpf(Box::new(bpf)), outlets, &names, classes))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (spec, schemas, data, classes = None))]
+    fn stream(
+        py: Python<'_>,
+        spec: &str,
+        schemas: &str,
+        data: Vec<u8>,
+        classes: Option<Vec<Option<Py<PyType>>>>,
+    ) -> PyResult<Self> {
+        let spec = SessionSpec::from_json(spec).map_err(raised)?;
+        let schemas: Vec<EventSchema> = serde_json::from_str(schemas)
+            .map_err(|error| raised(Error::spec("", format!("the schemas are not of their form: {error}"))))?;
+        let lay_out = |encoding| {
+            let layouts = schemas.iter().map(|schema| EventLayout::compute(schema.clone(), encoding));
+            Layouts::new(layouts.collect::<Result<_, _>>()?)
+        };
+        let aligned = lay_out(Encoding::Aligned).map_err(raised)?;
+        let packed = lay_out(Encoding::Packed).map_err(raised)?;
+        let name = |schema: &EventSchema| {
+            let probe = spec.probes.get(schema.probe as usize);
+            let target = probe.and_then(|probe| probe.targets.get(schema.target as usize));
+            (schema.id, target.map_or_else(String::new, |target| target.last_name()))
+        };
+        let names: Vec<(u16, String)> = schemas.iter().map(name).collect();
+        let outlets = Outlets::new(&spec, Arc::new(aligned));
+        let reader = std::io::Cursor::new(data);
+        let source = PackedSource::new(reader, packed, Arc::clone(&outlets.stacks)).map_err(raised)?;
+        Ok(Self::new(py, spec, Origin::Stream(Some(Box::new(source))), outlets, &names, classes))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
@@ -207,6 +244,7 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.explain(),
             Origin::Stopped(_, explained) => explained.clone(),
+            Origin::Stream(_) => String::new(),
         })
     }
 
@@ -223,7 +261,7 @@ impl Engine {
     fn add_pid(&self, py: Python<'_>, pid: u32) -> PyResult<()> {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.add_pid(pid),
-            Origin::Stopped(..) => Ok(()),
+            _ => Ok(()),
         })
         .map_err(raised)
     }
