@@ -20,7 +20,7 @@ from .command import Arguments, Command, check_pid
 from .errors import Error, LossWarning, SpecError, StateError, Unsupported
 from .loops import Batches, Events, Ticks
 from .losses import Losses
-from .probe import Probe, caller
+from .probe import E, Fields, Probe, Where, caller
 from .running import EndedBy, Running, noting_descriptors, reason_of
 from .spec import Limits, SessionSpec, Target, TargetFilter
 
@@ -94,8 +94,14 @@ class Session:
     # Declaring --------------------------------------------------------------------------------------------------------
 
     def tracepoint(
-        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
-    ) -> Probe[Any]:
+        self,
+        target: str | Sequence[str],
+        /,
+        *,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+    ) -> Probe[E]:
         """A kernel tracepoint, as ``"sched:sched_switch"``; its fields are those of its format: ``arg.prev_pid``.
 
         A list, or a pattern such as ``"block:*"``, makes a group: one probe with several members.
@@ -105,19 +111,40 @@ class Session:
         return self._declare("tracepoint", target, capture, where, name)
 
     def raw_tracepoint(
-        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
-    ) -> Probe[Any]:
+        self,
+        target: str | Sequence[str],
+        /,
+        *,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+    ) -> Probe[E]:
         """A tracepoint's raw arguments, as the kernel passes them, by name or position: ``arg.prev.pid``, ``arg[0]``.
 
         The target is a name without its category: ``"sched_switch"``. Cheaper than `tracepoint`.
         """
         return self._declare("raw_tracepoint", target, capture, where, name)
 
-    def profile(self, hz: int, *, capture: Any = None, where: Any = None, name: str | None = None) -> Probe[Any]:
+    def profile(
+        self,
+        hz: int,
+        *,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+    ) -> Probe[E]:
         """A timer on every CPU, `hz` times a second; it has no fields of its own."""
         return self._declare("profile", hz, capture, where, name)
 
-    def probe(self, text: str, /, *, capture: Any = None, where: Any = None, name: str | None = None) -> Probe[Any]:
+    def probe(
+        self,
+        text: str,
+        /,
+        *,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+    ) -> Probe[E]:
         """A probe as the command line spells it: ``"tracepoint:sched:sched_switch"``, ``"profile:99"``.
 
         ``"sched:sched_switch"`` alone is a tracepoint.

@@ -96,14 +96,17 @@ assert_type(declare(capture=[], where=sp.expr("pid == 1")), Probe[sp.Event])
 
 # Probes.
 session = sp.Session()
-opens: Probe[Open] = session.tracepoint("syscalls:sys_enter_openat", capture=Open, where=[pid != 0, comm != "x"])
+opens = session.tracepoint("syscalls:sys_enter_openat", capture=Open, where=[pid != 0, comm != "x"])
+assert_type(opens, Probe[Open])
 for event in opens:
     assert_type(event, Open)
     assert_type(event.path, str)
 
 switches = session.tracepoint("sched:sched_switch", capture={"next": arg.next_pid}, where=sp.expr("arg.prev_pid != 0"))
-timer = session.profile(99, capture=[comm, kstack])
-raw = session.raw_tracepoint(["sched_switch", "sched_wakeup"], capture="*", name="both")
+assert_type(switches, Probe[sp.Event])
+assert_type(session.profile(99, capture=[comm, kstack]), Probe[sp.Event])
+assert_type(session.probe("sched:sched_switch", capture=Open), Probe[Open])
+assert_type(session.raw_tracepoint(["sched_switch", "sched_wakeup"], capture="*", name="both"), Probe[sp.Event])
 
 assert_type(switches.count(), sp.Cell[int])
 assert_type(switches.count(by=comm), sp.Table[str, int])

@@ -7,7 +7,7 @@ the text. Commas within brackets and quotes belong to their expression.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import spile
 
@@ -56,7 +56,7 @@ def named(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def captures(text: str) -> dict[str, spile.Expr[Any]] | str:
+def captures(text: str) -> dict[str, spile.Expr[Any]] | Literal["*"]:
     """What `capture=` takes."""
     return "*" if text.strip() == "*" else {name: operand(body) for name, body in named(text)}
 
