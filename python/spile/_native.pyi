@@ -10,13 +10,21 @@ class Event(Mapping[str, Any]):
     """One event: a view of its batch, immutable, valid for ever.
 
     ``event["x"]`` is a captured field and nothing else. Attributes are the header first (`id`, `probe`, `time`, `cpu`,
-    `datetime`), then the fields. ``==`` compares probe, time, cpu and fields, with a mapping the fields only. Not hashable.
+    `datetime`), then the fields. ``==`` compares probe, time, cpu and fields, with a mapping the fields only. It has no
+    hash.
     Subclass it to type a capture: ``class Open(Event): pid = spile.pid``. Made by hand, as
     ``Event("openat", {"pid": 1}, time=5)``, it is what a handler's test needs.
     """
 
     def __new__(
-        cls, source: str | Event, fields: Mapping[str, Any] | None = None, /, *, id: int = 0, time: int = 0, cpu: int = 0
+        cls,
+        source: str | Event,
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        id: int = 0,
+        time: int = 0,
+        cpu: int = 0,
     ) -> Self: ...
 
     __hash__: ClassVar[None]  # type: ignore[assignment]
@@ -112,11 +120,13 @@ class Columns(Mapping[str, list[Any]]):
 class Dispatcher:
     """Calls handlers for the events of a batch, without Python in between.
 
-    `plans` maps an event id to its handlers in order. A handler is a callable and its arguments, each of which is an
-    `int` (the index of a field), one of ``"event" "id" "probe" "time" "cpu"``, or a 1-tuple whose item is passed as it is.
+    `plans` maps an event id to its handlers in order. A handler is a callable and its arguments, each of which is
+    an `int` (the index of a field), one of ``"event" "id" "probe" "time" "cpu"``, or a 1-tuple whose item is passed.
     """
 
-    def __new__(cls, plans: Mapping[int, Sequence[tuple[Callable[..., Any], Sequence[int | str | tuple[Any]]]]]) -> Self: ...
+    def __new__(
+        cls, plans: Mapping[int, Sequence[tuple[Callable[..., Any], Sequence[int | str | tuple[Any]]]]]
+    ) -> Self: ...
     def dispatch(self, batch: Batch, start: int = 0, limit: int | None = None) -> int:
         """Calls the handlers of the events from `start`, at most `limit` events; gives the index after the last one.
 
@@ -126,7 +136,7 @@ class Dispatcher:
 
 @final
 class NativeTable:
-    """An aggregate's table in Rust: counts by key. A key is a tuple of int, str and Stack; without `by`, the empty tuple."""
+    """An aggregate's table in Rust: counts by key. A key is a tuple of int, str and Stack; without `by`, the empty one."""
 
     @property
     def total(self) -> int:
@@ -155,9 +165,7 @@ class Engine:
         are wrong, one error names them all.
         """
     @staticmethod
-    def stream(
-        spec: str, schemas: str, data: bytes, classes: Sequence[type[Event] | None] | None = None
-    ) -> Engine:
+    def stream(spec: str, schemas: str, data: bytes, classes: Sequence[type[Event] | None] | None = None) -> Engine:
         """Decodes a packed (`%b`) stream. `schemas` is a JSON list of event schemas."""
     def start(self) -> None:
         """Attaches everything, then opens the gate; a thread drains from now on."""
@@ -175,7 +183,7 @@ class Engine:
     def losses(self) -> list[dict[str, Any]]:
         """The ledger: a row for each target, with `probe`, `target` and the counts."""
     def events(self) -> list[dict[str, Any]]:
-        """The kinds of event: `id`, `probe` (its index), `target` (its index), `name`, `fields` (name and type, in order)."""
+        """The kinds of event: `id`, `probe` and `target` (indexes), `name`, `fields` (names and types, in order)."""
     def explain(self) -> str:
         """What was made of the spec: intermediate form and bytecode of each program."""
     def table(self, probe: int, aggregate: int) -> NativeTable: ...
@@ -197,7 +205,7 @@ def nearest(word: str, choices: Sequence[str]) -> list[str]:
     """The choices that are most like `word`, best first, at most three."""
 
 def list_probes(pattern: str = "*") -> list[tuple[str, str]]:
-    """Kind and spelling of every probe whose spelling matches the shell pattern: ``("tracepoint", "sched:sched_switch")``."""
+    """Kind and name of every probe that matches the shell pattern, as ``("tracepoint", "sched:sched_switch")``."""
 
 def probe_fields(kind: str, name: str) -> list[tuple[str, str]]:
     """Name and type of each of the probe's own fields."""
