@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import recording
 from price import Price, Row, Target, alternate, typical
+
 from spile import _native
 
 EVENTS, TINY_EVENTS = 300_000, 2_000

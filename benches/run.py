@@ -21,7 +21,9 @@ DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 def main() -> None:
     """Runs the benches that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"which: {', '.join(BENCHES)}; all if none is named")
+    parser.add_argument(
+        "benches", nargs="*", metavar="BENCH", help=f"which: {', '.join(BENCHES)}; all if none is named"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--tiny", action="store_true", help="as little as shows that it runs; the figures mean nothing")
     parser.add_argument("--save", action="store_true", help=f"also write {DOCS.parent.name}/{DOCS.name}/<date>.md")
@@ -42,7 +44,12 @@ def main() -> None:
 def save(about: dict[str, str], rows: list[Row]) -> None:
     """Writes the figures, with the machine that they come from."""
     today = datetime.date.today().isoformat()
-    text = [f"# Figures of {today}", "", "By `make bench BENCH_ARGS=--save`. Lower is better; a ratio with ≥ says how", ""]
+    text = [
+        f"# Figures of {today}",
+        "",
+        "By `make bench BENCH_ARGS=--save`. Lower is better; a ratio with ≥ says how",
+        "",
+    ]
     text[2] = (
         "By `make bench BENCH_ARGS=--save`; what each row does is told in `benches/`. All sides of a row ran in turns in"
         " the\nsame run, and figures are medians. With a target of ≥ the ratio is the peer's cost over spile's, with ≤ it"
