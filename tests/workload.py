@@ -40,6 +40,18 @@ def programs() -> set[int]:
     return found
 
 
+def programs_of(process: int) -> set[int]:
+    """The ids of the programs that a process holds: others may load some at any time."""
+    found = set()
+    for entry in list(Path(f"/proc/{process}/fdinfo").iterdir()):
+        try:
+            lines = entry.read_text().splitlines()
+        except OSError:
+            continue
+        found |= {int(line.split(":")[1]) for line in lines if line.startswith("prog_id:")}
+    return found
+
+
 def descriptors() -> list[str]:
     """This process's descriptors of BPF objects and perf events."""
     links = []
