@@ -66,8 +66,13 @@ $(DENY):
 		cargo install --quiet --debug --locked --root .cache/cargo-deny --version '^$(DENY_VERSION)' cargo-deny
 	rm -rf .cache/cargo-deny/target
 
-bench: build  ## Price every step of an event's road, beside a peer in the same run.
-	@$(BIN)/python benches/run.py $(BENCH_ARGS)
+bench: build  ## Price every step of an event's road beside its peers, bpftrace and perf (BENCH_ARGS=--tiny: quickly, without them).
+	@case '$(BENCH_ARGS)' in
+	*--tiny*) ;;
+	*)	.ci/need 'command -v bpftrace' bpftrace
+		.ci/need 'command -v perf' linux-perf ;;
+	esac
+	$(BIN)/python benches/run.py $(BENCH_ARGS)
 
 docs: build  ## Build the Rust documentation, refresh the committed schema.
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
