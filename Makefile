@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .ONESHELL:
 
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +22,7 @@ help:  ## Show the tasks.
 $(VENV)/.ready: pyproject.toml
 	@.ci/need '$(PYTHON) -c "import ensurepip, venv"' python3-venv
 	.ci/need 'command -v cc' gcc libc6-dev
-	.ci/need 'command -v cargo || test -x $$HOME/.cargo/bin/cargo' cargo
+	command -v cargo >/dev/null || { echo 'Rust 1.88 or newer is needed (Debian 12 has an older one): https://rustup.rs'; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
