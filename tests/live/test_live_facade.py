@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -30,3 +31,25 @@ def test_as_written_then() -> None:
 def test_functions_name_their_nearest_tracepoints() -> None:
     with pytest.raises(Unsupported, match=r"nearest tracepoints are .*read"):
         Systemtap.probeFunc("vfs_read")
+
+
+def test_handlers_are_filled_as_in_2008() -> None:
+    probe = Systemtap.probe(f"tracepoint:{GETPPID}")
+    probe.session._pid = os.getpid()
+    probe.captureUtime("utime")
+    probe.captureBacktrace("trace")
+    seen: list[object] = []
+
+    class Tracer:
+        def on_sys_enter_getppid(self, id: int, utime: int, stacktrace: object) -> None:
+            seen.append((id, type(utime) is int, isinstance(stacktrace, Systemtap.trace)))
+            probe.stop()
+
+        def on_end_trace_session(self) -> None:
+            seen.append("end")
+
+    caller = threading.Timer(0.3, call, [1])
+    caller.start()
+    probe.trace(Tracer())
+    caller.join()
+    assert seen == [(1, True, True), "end"]

@@ -336,6 +336,30 @@ def test_a_signal_ends_the_command_too() -> None:
     assert subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True).stdout == b""
 
 
+def test_ctrl_c_at_a_terminal_reaches_both() -> None:
+    """The terminal signals the whole process group; the command ends by itself, and its status is known."""
+    text = (
+        "import spile\n"
+        "s = spile.Session(command=['sleep', '100'])\n"
+        "s.profile(10).count()\n"
+        "print('ready', flush=True)\n"
+        "s.run()\n"
+        "print(s.ended_by in ('interrupt', 'command'), s.returncode)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    assert eventually(
+        lambda: (
+            "sleep"
+            in subprocess.run(["ps", "-o", "comm=", "--ppid", str(child.pid)], capture_output=True, text=True).stdout
+        )
+    )
+    time.sleep(0.2)
+    os.killpg(child.pid, signal.SIGINT)
+    output, _ = child.communicate(timeout=20)
+    assert output == "True -2\n" and child.returncode == 0
+
+
 def test_a_dropped_session_warns_and_detaches() -> None:
     session = spile.Session()
     session.profile(10).count()
