@@ -17,7 +17,7 @@ use spile_core::spec::{
 };
 
 const CALLS: u32 = 1_000_000;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 fn storm() -> f64 {
     let start = Instant::now();
@@ -41,7 +41,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
     SessionSpec {
         version: SPEC_VERSION,
         target: TargetFilter { pid: None, follow: false, cgroup: None, exclude_self: false },
-        limits: Limits { buffer: 64 << 20, queue: 64 << 20, stack_depth: 127, stack_cache: 4096 },
+        limits: Limits { buffer: 8 << 20, queue: 64 << 20, stack_depth: 127, stack_cache: 4096 },
         probes: vec![ProbeSpec {
             name: "storm".into(),
             declared_at: None,
@@ -109,6 +109,15 @@ fn main() {
         ("classic, syscalls:sys_enter_getppid", spec(getppid(), vec![])),
         ("raw, kernel stack", spec(raw(), vec![kernel_stack])),
     ];
+    for (name, spec) in &cases {
+        let start = Instant::now();
+        let mut engine = Engine::prepare(spec).unwrap();
+        let prepared = start.elapsed();
+        engine.start().unwrap();
+        let started = start.elapsed() - prepared;
+        engine.close().unwrap();
+        println!("{name:40} prepared in {prepared:?}, started in {started:?}, closed at {:?}", start.elapsed());
+    }
     let mut costs = vec![Vec::new(); cases.len()];
     let mut lost = vec![0; cases.len()];
     let mut bare = Vec::new();

@@ -61,6 +61,7 @@ impl Maps {
     pub(super) fn create<'p>(
         spec: &SessionSpec,
         events: usize,
+        cpus: u32,
         programs: impl Iterator<Item = &'p Program>,
     ) -> Result<Self, Error> {
         let wanted: BTreeSet<MapRef> = programs.flat_map(|program| &program.relocations).map(|(_, map)| *map).collect();
@@ -69,7 +70,6 @@ impl Maps {
         let rows = u32::try_from(events + 1).map_err(|_| Error::engine("a ledger of an absurd size"))?;
         let ledger = Map::per_cpu_array("spile_ledger", 8 * Ledger::ENTRIES, rows)?;
         let only_if = |map: MapRef, make: &dyn Fn() -> Result<Map, Error>| wanted.contains(&map).then(make).transpose();
-        let cpus = cpu::possible()?.last().map_or(1, |last| last + 1);
         let rings = rings(spec, cpus)?;
         let ring_array = only_if(MapRef::RingArray, &|| ring_array(&rings))?;
         Ok(Self {

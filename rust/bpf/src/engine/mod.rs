@@ -30,6 +30,7 @@ use spile_core::loss::Row;
 use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
 
+use crate::kernel::cpu;
 use crate::kernel::link::Link;
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
@@ -64,16 +65,22 @@ struct Probe {
 impl Engine {
     /// Resolves, compiles and loads everything. What is wrong with any probe is told at once, and nothing is attached.
     pub fn prepare(spec: &SessionSpec) -> Result<Self, Error> {
+        let cpus = cpu::possible()?.last().map_or(1, |last| last + 1);
+        Self::prepare_for(spec, cpus)
+    }
+
+    /// For as many CPUs, each of which has a ring.
+    fn prepare_for(spec: &SessionSpec, cpus: u32) -> Result<Self, Error> {
         verify(spec)?;
         maps::check_sizes(&spec.limits)?;
         privilege::check("tracing")?;
         let kernel = KernelView::default();
-        let planned = plan::plan(spec, &kernel)?;
+        let planned = plan::plan(spec, cpus, &kernel)?;
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
         let follow = follow::prepare(&spec.target, &kernel)?;
         let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
-        let maps = Maps::create(spec, planned.len(), wanted)?;
+        let maps = Maps::create(spec, planned.len(), cpus, wanted)?;
         let layouts = Layouts::new(planned.iter().map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
         let mut probes = Vec::with_capacity(planned.len());
@@ -178,5 +185,58 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.detach();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use spile_core::merge::Merge;
+    use spile_core::spec::{Capture, Limits, ProbeSpec, SPEC_VERSION, Target, TargetFilter};
+
+    use super::*;
+
+    fn spec() -> SessionSpec {
+        SessionSpec {
+            version: SPEC_VERSION,
+            target: TargetFilter { pid: Some(std::process::id()), follow: false, cgroup: None, exclude_self: false },
+            limits: Limits { buffer: 1 << 16, queue: 1 << 20, stack_depth: 127, stack_cache: 64 },
+            probes: vec![ProbeSpec {
+                name: "many".into(),
+                declared_at: None,
+                targets: vec![Target::RawTracepoint { name: "sys_enter".into() }],
+                capture: Capture::Fields { fields: Vec::new() },
+                condition: None,
+                aggregates: Vec::new(),
+                deliver: true,
+            }],
+        }
+    }
+
+    /// Machines of more CPUs than this one find their rings in an array of maps.
+    #[test]
+    fn many_cpus_have_a_ring_each() {
+        let mut engine = match Engine::prepare_for(&spec(), 40) {
+            Ok(engine) => engine,
+            Err(error @ Error::Privilege { .. }) => return println!("SKIPPED: {error}"),
+            Err(error) => panic!("{error}"),
+        };
+        let sources = engine.sources().unwrap();
+        assert_eq!(sources.len(), 40);
+        let mut merge = Merge::new(sources, engine.layouts(), Arc::default());
+        engine.start().unwrap();
+        for _ in 0..500 {
+            // SAFETY: getppid takes nothing and changes nothing.
+            unsafe { libc::syscall(libc::SYS_getppid) };
+        }
+        engine.close().unwrap();
+        let mut count = 0;
+        let mut sink = |_: &spile_core::event::Event<'_>| {
+            count += 1;
+            true
+        };
+        while !merge.turn(&mut sink, false).unwrap().ended {}
+        let row = engine.ledger().unwrap()[0];
+        assert!(row.delivered >= 500 && row.delivered == count && row.balance() == 0, "{row:?}, {count} events");
     }
 }

@@ -9,7 +9,6 @@ use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec, StackSp
 use super::kernel_view::KernelView;
 use super::place::{Attachment, Place, Wants, resolve};
 use crate::compile::{Filter, KernelOffsets, Options, Program, compile, exprs_of, schema, uses_task};
-use crate::kernel::cpu;
 
 /// A target's program, ready to be loaded.
 pub(super) struct Planned {
@@ -68,8 +67,7 @@ pub(super) fn suffixed(mut error: Error, suffix: &str) -> Error {
 }
 
 /// Compiles every target of every probe.
-pub(super) fn plan(spec: &SessionSpec, kernel: &KernelView) -> Result<Vec<Planned>, Error> {
-    let cpus = cpu::possible()?.last().map_or(1, |last| last + 1);
+pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result<Vec<Planned>, Error> {
     let (mut planned, mut errors) = (Vec::new(), Vec::new());
     for (probe_index, probe) in spec.probes.iter().enumerate() {
         for target_index in 0..probe.targets.len() {
