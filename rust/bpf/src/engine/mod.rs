@@ -141,8 +141,15 @@ impl Engine {
     }
 
     /// Takes the programs off their places. The ledger can still be read.
+    ///
+    /// The kernel waits for two grace periods at each classic tracepoint (`perf_trace_event_unreg`), some 70 ms, so a
+    /// thread does that; the gate is shut, and nobody else waits for it.
     pub fn detach(&mut self) {
-        self.links.clear();
+        let links = std::mem::take(&mut self.links);
+        if links.iter().any(Link::is_slow) {
+            // Without a thread it just takes longer: what the closure holds is dropped here and now.
+            let _ = std::thread::Builder::new().name("spile-detach".into()).spawn(move || drop(links));
+        }
     }
 
     /// What became of every hit so far: a row for each target.

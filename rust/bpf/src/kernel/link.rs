@@ -14,14 +14,20 @@ use super::sys::{bpf, perf};
 #[derive(Debug)]
 pub struct Link {
     _fds: Vec<OwnedFd>,
+    is_slow: bool,
 }
 
 impl Link {
+    /// Whether the kernel takes its time to detach it.
+    pub fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
     /// To a tracepoint's raw arguments.
     pub fn raw_tracepoint(name: &str, program: &LoadedProgram) -> Result<Self, Error> {
         let text = CString::new(name).map_err(|_| not_there(name))?;
         match bpf::open_raw_tracepoint(&text, program.fd()) {
-            Ok(fd) => Ok(Self { _fds: vec![fd] }),
+            Ok(fd) => Ok(Self { _fds: vec![fd], is_slow: false }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(not_there(name)),
             Err(error) => Err(refused(&format!("attaching to raw_tracepoint:{name}"), &error)),
         }
@@ -32,7 +38,7 @@ impl Link {
         let what = format!("attaching to tracepoint:{name}");
         let event = perf::open_tracepoint(id).map_err(|error| refused(&what, &error))?;
         perf::attach(event.as_fd(), program.fd()).map_err(|error| refused(&what, &error))?;
-        Ok(Self { _fds: vec![event] })
+        Ok(Self { _fds: vec![event], is_slow: true })
     }
 
     /// To a timer on each of `cpus`.
@@ -45,7 +51,7 @@ impl Link {
             perf::attach(event.as_fd(), program.fd()).map_err(|error| refused(&what, &error))?;
             fds.push(event);
         }
-        Ok(Self { _fds: fds })
+        Ok(Self { _fds: fds, is_slow: false })
     }
 }
 
