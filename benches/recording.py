@@ -52,7 +52,19 @@ def count_in_python(data: bytes) -> dict[Stack, int]:
 
 
 def call_in_python(data: bytes, handler: Callable[[int, int], Any]) -> None:
-    """The peer of dispatch. It is spared the stack, which the handler doesn't want."""
+    """The peer of dispatch: the same loop, which decodes whole events and calls rather than counts."""
+    head, size, frames = HEAD.unpack_from, HEAD.size, [depth.unpack_from for depth in FRAMES]
+    at, end = 0, len(data)
+    while at < end:
+        _id, _time, pid, amount, _cpu, depth = head(data, at)
+        at += size
+        _stack = frames[depth](data, at)
+        at += 8 * depth
+        handler(pid, amount)
+
+
+def call_in_python_without_stacks(data: bytes, handler: Callable[[int, int], Any]) -> None:
+    """A loop that passes over the stacks, which the handler doesn't want."""
     head, size = HEAD.unpack_from, HEAD.size
     at, end = 0, len(data)
     while at < end:

@@ -18,6 +18,11 @@ BENCHES = ("decode_dispatch", "kernel_cost", "startup")
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
 
+HOW_TO_READ = """\
+By `make bench BENCH_ARGS=--save`; `benches/` tells what each row does. All sides of a row ran in turns in the same run, and
+figures are medians. With a target of ≥ the ratio is the peer's cost over spile's, with ≤ it is spile's over the peer's."""
+
+
 def main() -> None:
     """Runs the benches that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -44,17 +49,7 @@ def main() -> None:
 def save(about: dict[str, str], rows: list[Row]) -> None:
     """Writes the figures, with the machine that they come from."""
     today = datetime.date.today().isoformat()
-    text = [
-        f"# Figures of {today}",
-        "",
-        "By `make bench BENCH_ARGS=--save`. Lower is better; a ratio with ≥ says how",
-        "",
-    ]
-    text[2] = (
-        "By `make bench BENCH_ARGS=--save`; what each row does is told in `benches/`. All sides of a row ran in turns in"
-        " the\nsame run, and figures are medians. With a target of ≥ the ratio is the peer's cost over spile's, with ≤ it"
-        " is spile's over\nthe peer's."
-    )
+    text = [f"# Figures of {today}", "", HOW_TO_READ, ""]
     text += [f"* {name}: {value}" for name, value in about.items()] + ["", markdown(rows)]
     DOCS.mkdir(parents=True, exist_ok=True)
     (DOCS / f"{today}.md").write_text("\n".join(text), encoding="utf-8")
