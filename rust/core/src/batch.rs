@@ -11,8 +11,8 @@ use crate::stack::StackTable;
 pub struct Batch {
     layouts: Arc<Layouts>,
     stacks: Arc<StackTable>,
-    bytes: Box<[u8]>,
-    entries: Box<[Entry]>,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
 }
 
 impl Batch {
@@ -28,7 +28,7 @@ impl Batch {
 
     /// Bytes of the buffer.
     pub fn nbytes(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.entries)
+        self.bytes.len() + size_of_val(self.entries.as_slice())
     }
 
     /// An event; none behind the end.
@@ -88,19 +88,21 @@ impl BatchBuilder {
         self.bytes.len() >= FULL
     }
 
-    /// The batch so far, if it has events; what is left is empty and keeps its memory.
+    /// The batch so far, if it has events; what is left is empty. A full one goes as it is, a small one is copied and
+    /// takes no more memory than it needs.
     pub fn finish(&mut self) -> Option<Batch> {
         if self.entries.is_empty() {
             return None;
         }
-        let batch = Batch {
-            layouts: Arc::clone(&self.layouts),
-            stacks: Arc::clone(&self.stacks),
-            bytes: self.bytes.as_slice().into(),
-            entries: self.entries.as_slice().into(),
+        let (bytes, entries) = if self.bytes.len() >= FULL / 2 {
+            let (room, places) = (self.bytes.capacity(), self.entries.capacity());
+            let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
+            (bytes, std::mem::replace(&mut self.entries, Vec::with_capacity(places)))
+        } else {
+            (self.bytes.clone(), self.entries.clone())
         };
         self.bytes.clear();
         self.entries.clear();
-        Some(batch)
+        Some(Batch { layouts: Arc::clone(&self.layouts), stacks: Arc::clone(&self.stacks), bytes, entries })
     }
 }

@@ -18,7 +18,6 @@ pub struct Merge {
     sources: Vec<Feed>,
     layouts: Arc<Layouts>,
     stacks: Arc<StackTable>,
-    run: Run,
     held: Held,
     watermark: u64,
     /// By event id.
@@ -32,11 +31,19 @@ struct Feed {
     progress: Progress,
 }
 
-/// Events that wait for the watermark.
+/// Events that wait for the watermark. Their bytes stay where the sources put them.
 #[derive(Default)]
 struct Held {
-    bytes: Vec<u8>,
+    run: Run,
+    /// In the order read, or that of time after [`Self::sort`].
     events: Vec<(u64, Entry)>,
+    /// How many of the first ones have been delivered.
+    gone: usize,
+    is_unsorted: bool,
+    /// Bytes of the events that have not been delivered.
+    alive: usize,
+    /// Memory, for moving bytes.
+    spare: Vec<u8>,
 }
 
 /// What a turn found.
@@ -56,15 +63,15 @@ impl Merge {
         let fresh = Progress { drained: false, ended: false, watermark: 0 };
         let late = vec![0; layouts.len()];
         let sources = sources.into_iter().map(|source| Feed { source, progress: fresh }).collect();
-        Self { sources, layouts, stacks, run: Run::default(), held: Held::default(), watermark: 0, late, offset: 0 }
+        Self { sources, layouts, stacks, held: Held::default(), watermark: 0, late, offset: 0 }
     }
 
     /// Reads every source once and delivers what is certain to be complete; with `flush`, everything.
     ///
     /// After an error the events that had been read before it are still there for the next turn.
-    pub fn turn(&mut self, sink: &mut dyn Sink, flush: bool) -> Result<Turn, Error> {
+    pub fn turn<S: Sink + ?Sized>(&mut self, sink: &mut S, flush: bool) -> Result<Turn, Error> {
         let before = self.offset;
-        let read = self.read();
+        let read = self.read(sink);
         let everything = flush || self.held.is_too_much() || self.sources.iter().all(|feed| feed.progress.ended);
         let least = self.sources.iter().map(|feed| feed.progress.watermark).min();
         self.deliver(if everything { u64::MAX } else { least.unwrap_or(0) }, sink);
@@ -86,18 +93,24 @@ impl Merge {
         &self.late
     }
 
-    fn read(&mut self) -> Result<(), Error> {
+    fn read<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<(), Error> {
+        let Held { run, events, is_unsorted, alive, .. } = &mut self.held;
         for feed in &mut self.sources {
             if feed.progress.ended {
                 continue;
             }
-            let outcome = feed.source.read(&mut self.run);
+            let outcome = feed.source.read(run);
             let mut fault = None;
-            for &entry in self.run.entries() {
-                let bytes = self.run.record(entry);
-                match Record::parse(&self.layouts, entry.cpu, bytes) {
+            for &entry in run.entries() {
+                match Record::parse(&self.layouts, entry.cpu, run.record(entry)) {
                     Ok(Record::Stack(stack)) => self.stacks.define(stack.hash, stack.pid, stack.frames()),
-                    Ok(Record::Event(event)) => self.held.push(&event),
+                    Ok(Record::Event(event)) if sink.unordered(&event) => {}
+                    Ok(Record::Event(event)) => {
+                        let time = event.time();
+                        *is_unsorted |= events.last().is_some_and(|(last, _)| *last > time);
+                        events.push((time, entry));
+                        *alive += entry.length as usize;
+                    }
                     Err(error) => {
                         fault = Some(moved(error, self.offset));
                         break;
@@ -105,7 +118,7 @@ impl Merge {
                 }
                 self.offset += u64::from(entry.length);
             }
-            self.run.clear();
+            run.settle();
             match (outcome, fault) {
                 (Ok(progress), None) => feed.progress = progress,
                 (outcome, fault) => {
@@ -118,18 +131,15 @@ impl Merge {
         Ok(())
     }
 
-    fn deliver(&mut self, watermark: u64, sink: &mut dyn Sink) {
+    fn deliver<S: Sink + ?Sized>(&mut self, watermark: u64, sink: &mut S) {
         let previous = self.watermark;
-        let Held { bytes, events } = &mut self.held;
-        if !events.is_sorted_by_key(|(time, _)| *time) {
-            events.sort_by_key(|(time, _)| *time);
-        }
+        self.held.sort();
+        let events = &self.held.events[self.held.gone..];
         let count = events.partition_point(|(time, _)| *time < watermark);
         let passed = if watermark == u64::MAX { events.last().map_or(0, |(time, _)| *time) } else { watermark };
         self.watermark = previous.max(passed);
         for (time, entry) in &events[..count] {
-            let start = entry.start as usize;
-            let record = &bytes[start..start + entry.length as usize];
+            let record = self.held.run.record(*entry);
             // It was parsed when it was read, so its layout is there.
             let id = u16::from_le_bytes([record[8], record[9]]);
             let Some(layout) = self.layouts.get(id) else { continue };
@@ -145,33 +155,33 @@ impl Merge {
 }
 
 impl Held {
-    #[inline]
-    fn push(&mut self, event: &Event<'_>) {
-        let entry = Entry { start: self.bytes.len() as u32, length: event.bytes.len() as u32, cpu: event.cpu };
-        self.bytes.extend_from_slice(event.bytes);
-        self.events.push((event.time(), entry));
+    /// A sort that profits from runs: each source's events are all but sorted.
+    fn sort(&mut self) {
+        if std::mem::take(&mut self.is_unsorted) {
+            self.events[self.gone..].sort_by_key(|(time, _)| *time);
+        }
     }
 
     /// Whether a source that doesn't get on must not hold the others up any longer.
     fn is_too_much(&self) -> bool {
-        self.bytes.len() >= 256 << 20
+        self.run.len() >= 512 << 20
     }
 
-    /// Drops the first events, and moves the bytes of the others together.
+    /// Drops the next events. Bytes are moved only where more are dead than alive, so that an event is moved about once,
+    /// however long it waits.
     fn forget(&mut self, count: usize) {
-        if count == self.events.len() {
-            self.bytes.clear();
+        let dropped = self.events[self.gone..][..count].iter();
+        self.alive -= dropped.map(|(_, entry)| entry.length as usize).sum::<usize>();
+        self.gone += count;
+        if self.gone == self.events.len() {
+            self.run.clear();
             self.events.clear();
-            return;
+            self.gone = 0;
+        } else if self.run.len() > 2 * self.alive {
+            self.events.drain(..self.gone);
+            self.gone = 0;
+            self.run.compact(self.events.iter_mut().map(|(_, entry)| entry), &mut self.spare);
         }
-        self.events.drain(..count);
-        let mut bytes = Vec::with_capacity(self.events.iter().map(|(_, entry)| entry.length as usize).sum());
-        for (_, entry) in &mut self.events {
-            let start = entry.start as usize;
-            entry.start = bytes.len() as u32;
-            bytes.extend_from_slice(&self.bytes[start..start + entry.length as usize]);
-        }
-        self.bytes = bytes;
     }
 }
 

@@ -119,15 +119,23 @@ struct End<'a> {
     queue: &'a Queue,
 }
 
-impl Sink for End<'_> {
+impl End<'_> {
     #[inline]
-    fn event(&mut self, event: &Event<'_>) -> bool {
-        let Some(plan) = self.plans.get(usize::from(event.id())) else { return true };
+    fn count(&mut self, plan: &Plan, event: &Event<'_>) {
         for (table, columns) in &plan.counts {
             if let Some(table) = self.tables.get_mut(*table) {
                 table.count(event, columns);
             }
         }
+    }
+}
+
+impl Sink for End<'_> {
+    #[inline]
+    fn event(&mut self, event: &Event<'_>) -> bool {
+        let plans = self.plans;
+        let Some(plan) = plans.get(usize::from(event.id())) else { return true };
+        self.count(plan, event);
         if plan.deliver {
             self.builder.push(event);
             if self.builder.is_full()
@@ -137,5 +145,18 @@ impl Sink for End<'_> {
             }
         }
         true
+    }
+
+    /// Counts are the same in any order.
+    #[inline]
+    fn unordered(&mut self, event: &Event<'_>) -> bool {
+        let plans = self.plans;
+        match plans.get(usize::from(event.id())) {
+            Some(plan) if !plan.deliver => {
+                self.count(plan, event);
+                true
+            }
+            _ => false,
+        }
     }
 }

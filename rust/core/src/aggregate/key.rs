@@ -1,5 +1,7 @@
 //! Keys of tables: a tuple of words, whatever the widths of the columns that they came from.
 
+use std::hash::{Hash, Hasher};
+
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
@@ -24,13 +26,13 @@ pub enum Part {
 }
 
 /// A part as the table keeps it: strings are interned, so a key stays small.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word {
     kind: Kind,
     bits: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Unsigned,
     Negative,
@@ -38,6 +40,14 @@ enum Kind {
     Name,
     KernelStack,
     UserStack,
+}
+
+/// One number for a hasher to mix: a column's kinds are two at most, and their bits differ where it matters.
+impl Hash for Word {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.bits ^ self.kind as u64);
+    }
 }
 
 impl Word {

@@ -39,6 +39,8 @@ pub struct Entry {
 pub struct Run {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// Where the records begin that have not been [settled](Self::settle).
+    settled: usize,
 }
 
 impl Run {
@@ -53,7 +55,7 @@ impl Run {
     /// Whether a source should let the reader work on what there is before it goes on: places have 32 bits.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.bytes.len() >= Self::ENOUGH
+        self.bytes.len() - self.settled >= Self::ENOUGH
     }
 
     /// Bytes after which a source pauses.
@@ -75,5 +77,29 @@ impl Run {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.settled = 0;
+    }
+
+    /// Bytes of all records, the settled ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Forgets the entries and keeps their bytes: whoever has copied an entry can still ask for its record.
+    pub(crate) fn settle(&mut self) {
+        self.entries.clear();
+        self.settled = self.bytes.len();
+    }
+
+    /// Moves the records of these entries together, in this order, and drops all others. `spare` is what memory it takes.
+    pub(crate) fn compact<'a>(&mut self, entries: impl Iterator<Item = &'a mut Entry>, spare: &mut Vec<u8>) {
+        spare.clear();
+        for entry in entries {
+            let start = spare.len() as u32;
+            spare.extend_from_slice(self.record(*entry));
+            entry.start = start;
+        }
+        std::mem::swap(&mut self.bytes, spare);
+        self.settle();
     }
 }

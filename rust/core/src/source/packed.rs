@@ -22,14 +22,14 @@ use crate::event::Layouts;
 use crate::layout::{
     ALIGNED_ID, ALIGNED_TIME, Encoding, EventLayout, FieldType, MAX_FRAMES, PACKED_BYTES_PREFIX, Role,
 };
-use crate::stack::{Frames, StackTable, hash_frames};
+use crate::stack::StackTable;
 
 /// Bytes asked for at a time: enough to make a call cheap, and little enough to stay in a CPU's cache.
 const CHUNK: usize = 256 << 10;
 /// SystemTap puts its CPUs' records together nearly in order: in recordings they are less than 1 ms early or late.
 const DISORDER: u64 = 10_000_000;
 /// Slots of the cache of stacks seen lately.
-const RECENT: usize = 1024;
+const RECENT: usize = 4096;
 
 /// A packed stream.
 pub struct PackedSource<R> {
@@ -42,8 +42,6 @@ pub struct PackedSource<R> {
     to: usize,
     /// The place of `from` in the stream.
     offset: u64,
-    /// An aligned record in the making.
-    record: Box<[u8]>,
     clock: Clock,
     state: State,
 }
@@ -71,6 +69,8 @@ struct Clock {
 struct Plan {
     layout: EventLayout,
     steps: Vec<Step>,
+    /// An aligned record in the making. Its id is there already, and what no field covers stays 0.
+    record: Box<[u8]>,
 }
 
 struct Step {
@@ -101,23 +101,21 @@ impl<R: Read + Send> PackedSource<R> {
     pub fn new(reader: R, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
         let mut plans: Vec<Option<Plan>> = Vec::new();
         plans.resize_with(packed.len(), || None);
-        let (mut longest, mut largest, mut is_told) = (0, 0, false);
+        let (mut longest, mut is_told) = (0, false);
         for layout in packed.iter() {
             let plan = Plan::new(layout)?;
             longest = longest.max(layout.max_size as usize);
-            largest = largest.max(plan.layout.max_size as usize);
             is_told |= plan.steps.iter().any(|step| step.role == Role::Time);
             plans[usize::from(layout.schema.id)] = Some(plan);
         }
         Ok(Self {
             reader,
             plans,
-            recent: Recent { stacks, slots: vec![None; RECENT].into() },
+            recent: Recent { stacks, slots: vec![Known::default(); RECENT].into() },
             buffer: vec![0; CHUNK + longest].into(),
             from: 0,
             to: 0,
             offset: 0,
-            record: vec![0; largest.next_multiple_of(8)].into(),
             clock: Clock { is_told, latest: 0 },
             state: State::Reading,
         })
@@ -157,21 +155,21 @@ impl<R: Read + Send> PackedSource<R> {
                 return Ok(true);
             }
             let bytes = &self.buffer[self.from..self.to];
-            let Some(plan) = self.plans.get(usize::from(id)).and_then(Option::as_ref) else {
+            let Some(plan) = self.plans.get_mut(usize::from(id)).and_then(Option::as_mut) else {
                 return Err(wrong(self.offset, format!("no event has the id {id}")));
             };
-            match plan.decode(bytes, &mut self.record, &mut self.recent) {
+            match plan.decode(bytes, &mut self.recent) {
                 Ok(Decoded { packed, aligned, time, cpu }) => {
                     let time = self.clock.next(time);
-                    self.record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
-                    run.push(cpu, &self.record[..aligned]);
+                    plan.record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
+                    run.push(cpu, &plan.record[..aligned]);
                     self.from += packed;
                     self.offset += packed as u64;
                 }
                 Err(Stop::Incomplete(field)) => {
                     if matches!(self.state, State::Ended) {
                         let count = bytes.len();
-                        let place = plan.name(field);
+                        let place = name(&plan.layout, field);
                         let message = format!("the stream ends after {count} bytes of the event {id}, in {place}");
                         return Err(wrong(self.offset, message));
                     }
@@ -254,17 +252,17 @@ impl Plan {
             let Some(offset) = slot.offset else { return Err(Error::engine("a field without a place")) };
             steps.push(Step { ty: field.ty, role: field.role, offset: offset as usize });
         }
-        Ok(Self { layout, steps })
+        let mut record: Box<[u8]> = vec![0; (layout.max_size as usize).next_multiple_of(8)].into();
+        record[ALIGNED_ID as usize..][..2].copy_from_slice(&layout.schema.id.to_le_bytes());
+        Ok(Self { layout, steps, record })
     }
 
     /// Transcodes the record that `bytes` begin with.
     #[inline]
-    fn decode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Result<Decoded, Stop> {
-        let fixed = self.layout.fixed_size as usize;
-        record[..fixed].fill(0);
-        record[ALIGNED_ID as usize..][..2].copy_from_slice(&self.layout.schema.id.to_le_bytes());
-        let mut done = Decoded { packed: 1, aligned: fixed, time: None, cpu: 0 };
-        for (index, step) in self.steps.iter().enumerate() {
+    fn decode(&mut self, bytes: &[u8], recent: &mut Recent) -> Result<Decoded, Stop> {
+        let Self { layout, steps, record } = self;
+        let mut done = Decoded { packed: 1, aligned: layout.fixed_size as usize, time: None, cpu: 0 };
+        for (index, step) in steps.iter().enumerate() {
             let at = done.packed;
             let rest = bytes.get(at..).unwrap_or_default();
             let slot = &mut record[step.offset..];
@@ -279,19 +277,21 @@ impl Plan {
                     let value = value.ok_or(Stop::Incomplete(index))?;
                     match step.role {
                         Role::Time => done.time = Some(value),
-                        Role::Cpu => done.cpu = u16::try_from(value).map_err(|_| self.no_cpu(at, index, value))?,
+                        Role::Cpu => done.cpu = u16::try_from(value).map_err(|_| no_cpu(layout, at, index, value))?,
                         Role::Capture | Role::Key => {}
                     }
                     usize::from(size)
                 }
                 FieldType::Name => number::<2>(rest, slot).map(|_| 2).ok_or(Stop::Incomplete(index))?,
                 FieldType::FixedString { size } => {
-                    let text = self.string(rest, usize::from(size), at, index)?;
-                    slot[..text.len()].copy_from_slice(text);
+                    let text = string(layout, rest, usize::from(size), at, index)?;
+                    let (used, unused) = slot[..usize::from(size)].split_at_mut(text.len());
+                    used.copy_from_slice(text);
+                    unused.fill(0);
                     text.len() + 1
                 }
                 FieldType::String { limit } => {
-                    let text = self.string(rest, limit as usize, at, index)?;
+                    let text = string(layout, rest, limit as usize, at, index)?;
                     append(record, &mut done.aligned, step.offset, text);
                     text.len() + 1
                 }
@@ -299,7 +299,7 @@ impl Plan {
                     let (&length, rest) = rest.split_first_chunk::<2>().ok_or(Stop::Incomplete(index))?;
                     let length = usize::from(u16::from_le_bytes(length));
                     if length > limit as usize {
-                        let name = self.name(index);
+                        let name = name(layout, index);
                         let message = format!("{name} claims {length} bytes, and has at most {limit}");
                         return Err(Stop::Garbage(at, message));
                     }
@@ -310,72 +310,106 @@ impl Plan {
                 FieldType::Stack { .. } => {
                     let (&count, rest) = rest.split_first().ok_or(Stop::Incomplete(index))?;
                     if u32::from(count) > MAX_FRAMES {
-                        let name = self.name(index);
+                        let name = name(layout, index);
                         let message = format!("{name} claims {count} frames, and has at most {MAX_FRAMES}");
                         return Err(Stop::Garbage(at, message));
                     }
                     let frames = rest.as_chunks::<8>().0.get(..usize::from(count)).ok_or(Stop::Incomplete(index))?;
-                    if !frames.is_empty() {
-                        slot[..8].copy_from_slice(&recent.intern(frames).to_le_bytes());
-                    }
+                    let hash = if frames.is_empty() { 0 } else { recent.intern(frames) };
+                    slot[..8].copy_from_slice(&hash.to_le_bytes());
                     1 + 8 * frames.len()
                 }
             };
         }
         Ok(done)
     }
+}
 
-    /// The bytes before the NUL.
-    #[inline]
-    fn string<'a>(&self, rest: &'a [u8], limit: usize, at: usize, index: usize) -> Result<&'a [u8], Stop> {
-        let reach = &rest[..rest.len().min(limit + 1)];
-        match CStr::from_bytes_until_nul(reach) {
-            Ok(text) => Ok(text.to_bytes()),
-            Err(_) if reach.len() <= limit => Err(Stop::Incomplete(index)),
-            Err(_) => Err(Stop::Garbage(at, format!("{} does not end within {limit} bytes", self.name(index)))),
-        }
-    }
-
-    #[cold]
-    fn no_cpu(&self, at: usize, index: usize, value: u64) -> Stop {
-        Stop::Garbage(at, format!("{} says CPU {value}, and no machine has so many", self.name(index)))
-    }
-
-    #[cold]
-    fn name(&self, index: usize) -> String {
-        let field = self.layout.schema.fields.get(index);
-        format!("the field {}", field.map_or("?", |field| field.name.as_str()))
+/// The bytes before the NUL.
+#[inline]
+fn string<'a>(layout: &EventLayout, rest: &'a [u8], limit: usize, at: usize, index: usize) -> Result<&'a [u8], Stop> {
+    let reach = &rest[..rest.len().min(limit + 1)];
+    match CStr::from_bytes_until_nul(reach) {
+        Ok(text) => Ok(text.to_bytes()),
+        Err(_) if reach.len() <= limit => Err(Stop::Incomplete(index)),
+        Err(_) => Err(Stop::Garbage(at, format!("{} does not end within {limit} bytes", name(layout, index)))),
     }
 }
 
-/// Stacks seen lately: nearly every stack is one of them, and needs no lock.
+#[cold]
+fn no_cpu(layout: &EventLayout, at: usize, index: usize, value: u64) -> Stop {
+    Stop::Garbage(at, format!("{} says CPU {value}, and no machine has so many", name(layout, index)))
+}
+
+#[cold]
+fn name(layout: &EventLayout, index: usize) -> String {
+    let field = layout.schema.fields.get(index);
+    format!("the field {}", field.map_or("?", |field| field.name.as_str()))
+}
+
+/// Stacks seen lately: nearly every stack is one of them, and needs neither a lock nor its content hash, each step of
+/// which waits for the one before it.
 struct Recent {
     stacks: Arc<StackTable>,
-    slots: Box<[Option<Known>]>,
+    slots: Box<[Known]>,
 }
 
-#[derive(Clone)]
+#[derive(Default, Clone)]
 struct Known {
     hash: u64,
-    frames: Arc<Frames>,
+    frames: Box<[[u8; 8]]>,
 }
+
+/// Odd, and without a pattern: digits of pi.
+const FACTORS: [u64; 8] = [
+    0x243F_6A88_85A3_08D3,
+    0x1319_8A2E_0370_7345,
+    0xA409_3822_299F_31D1,
+    0x082E_FA98_EC4E_6C89,
+    0x4528_21E6_38D0_1377,
+    0xBE54_66CF_34E9_0C6D,
+    0xC0AC_29B7_C97C_50DD,
+    0x3F84_D5B5_B547_0917,
+];
 
 impl Recent {
     #[inline]
     fn intern(&mut self, frames: &[[u8; 8]]) -> u64 {
-        let addresses = frames.iter().map(|frame| u64::from_le_bytes(*frame));
-        let hash = hash_frames(0, addresses.clone());
-        let slot = &mut self.slots[hash as usize % RECENT];
-        if let Some(known) = slot
-            && known.hash == hash
-            && known.frames.addresses.iter().copied().eq(addresses.clone())
-        {
-            return hash;
+        let known = &mut self.slots[place(frames)];
+        if *known.frames != *frames {
+            *known = Known { hash: define(&self.stacks, frames), frames: frames.into() };
         }
-        self.stacks.define(hash, 0, addresses);
-        *slot = self.stacks.get(hash).map(|frames| Known { hash, frames });
-        hash
+        known.hash
     }
+}
+
+/// A slot: products that don't wait for each other, added up. The number of frames changes from stack to stack, and a
+/// loop over it would be mispredicted each time: blocks of four or eight that overlap at the end need none, or few turns.
+#[inline]
+fn place(frames: &[[u8; 8]]) -> usize {
+    let sum = match (frames.first_chunk::<4>(), frames.last_chunk::<4>(), frames.last_chunk::<8>()) {
+        (Some(first), Some(last), _) if frames.len() <= 8 => {
+            products(first, 0).wrapping_add(products(last, 4)).wrapping_add(frames.len() as u64)
+        }
+        (_, _, Some(last)) => {
+            let blocks = frames.as_chunks::<8>().0.iter().map(|block| products(block, 0));
+            blocks.fold(products(last, 0), |sum, block| sum.rotate_left(1).wrapping_add(block))
+        }
+        _ => products(frames, 0),
+    };
+    (sum >> (u64::BITS - RECENT.ilog2())) as usize
+}
+
+#[inline]
+fn products(frames: &[[u8; 8]], first: usize) -> u64 {
+    let factors = FACTORS.iter().skip(first);
+    let products = frames.iter().zip(factors).map(|(frame, factor)| u64::from_le_bytes(*frame).wrapping_mul(*factor));
+    products.fold(0, u64::wrapping_add)
+}
+
+#[cold]
+fn define(stacks: &StackTable, frames: &[[u8; 8]]) -> u64 {
+    stacks.intern(0, frames.iter().map(|frame| u64::from_le_bytes(*frame)))
 }
 
 /// Copies an integer, and gives it.
