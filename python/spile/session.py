@@ -610,25 +610,24 @@ def _cgroup_id(cgroup: str | os.PathLike[str] | int) -> int:
 
 
 def _nearest_tracepoints(names: Sequence[str]) -> str:
-    """Tracepoints that are called like functions; nothing where they can't be read."""
+    """Tracepoints that share words with functions, most first; nothing where they can't be read."""
     from . import _native
 
     try:
-        known = {
-            spelling.rpartition(":")[2]: spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"
-        }
+        known = [spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"]
     except (Error, OSError):
         return ""
-    near = list(dict.fromkeys(known[word] for name in names for word in _native.nearest(name, list(known))))
-    shared = [known[word] for name in names for word in known if _shares_a_word(name, word)]
-    listed = list(dict.fromkeys(near + shared))[:3]
+    scored = sorted(((-max(_likeness(name, spelling) for name in names), spelling) for spelling in known))
+    listed = [spelling for score, spelling in scored if score < 0][:3]
     return f"; the nearest tracepoints are {', '.join(listed)}" if listed else ""
 
 
-def _shares_a_word(function: str, tracepoint: str) -> bool:
-    """Whether two names have a longer word in common: ``vfs_read`` and ``sys_enter_read``."""
-    words = {word for word in function.split("_") if len(word) > 3}
-    return bool(words & set(tracepoint.split("_")))
+def _likeness(function: str, tracepoint: str) -> float:
+    """The share of words that two names have in common; system calls are what most look for."""
+    category, _, name = tracepoint.partition(":")
+    ours, theirs = set(function.split("_")), set(name.split("_"))
+    shared = len(ours & theirs) / len(ours | theirs)
+    return shared * 1.1 if category == "syscalls" else shared
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------
