@@ -19,8 +19,9 @@ DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
 
 HOW_TO_READ = """\
-By `make bench BENCH_ARGS=--save`; `benches/` tells what each row does. All sides of a row ran in turns in the same run, and
-figures are medians. With a target of ≥ the ratio is the peer's cost over spile's, with ≤ it is spile's over the peer's."""
+By `make bench BENCH_ARGS=--save`; `benches/` tells what each row does. All sides of a row ran in turns in the same run,
+and figures are medians. With a target of ≥ the ratio is the peer's cost over spile's, with ≤ it is spile's over the
+peer's."""
 
 
 def main() -> None:

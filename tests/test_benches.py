@@ -1,0 +1,65 @@
+"""Each bench runs in its tiny mode and prints its table. Its figures say nothing then, and no clock is looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = Path(__file__).resolve().parent.parent / "benches" / "run.py"
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(RUN), "--tiny", *arguments], capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(bench: str) -> list[dict[str, Any]]:
+    report = json.loads(run("--json", bench))
+    assert report["machine"]["kernel"]
+    return list(report["rows"])
+
+
+def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
+    priced = rows("decode_dispatch")
+    assert [row["what"] for row in priced] == [
+        "decode, count by stack",
+        "decode, call a handler",
+        "decode, call a handler",
+        "call a handler",
+    ]
+    assert all(row["spile"] > 0 and row["peer"] > 0 for row in priced)
+
+
+@pytest.mark.live
+def test_the_kernels_side_is_priced_or_says_why_not() -> None:
+    priced = rows("kernel_cost")
+    assert priced
+    assert all("reason" in row or row["peer_name"] for row in priced)
+
+
+@pytest.mark.live
+def test_the_beginning_is_priced_or_says_why_not() -> None:
+    priced = rows("startup")
+    assert priced[0]["what"] == "import spile" and priced[0]["peer"] == 60
+    assert all("reason" in row or row["spile"] > 0 for row in priced)
+
+
+def test_the_table_names_its_columns_and_the_machine() -> None:
+    text = run("decode_dispatch")
+    assert "CPU: " in text and "kernel: " in text
+    heading = next(line for line in text.splitlines() if line.startswith("what"))
+    assert heading.split() == ["what", "spile", "peer", "ratio", "target", "met"]
+
+
+def test_an_unknown_bench_is_refused_with_those_that_there_are() -> None:
+    done = subprocess.run([sys.executable, str(RUN), "speed"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "decode_dispatch" in done.stderr and "Traceback" not in done.stderr
