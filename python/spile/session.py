@@ -617,7 +617,7 @@ def _nearest_tracepoints(names: Sequence[str]) -> str:
         known = [spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"]
     except (Error, OSError):
         return ""
-    scored = sorted(((-max(_likeness(name, spelling) for name in names), spelling) for spelling in known))
+    scored = sorted((-max(_likeness(name, spelling) for name in names), spelling) for spelling in known)
     listed = [spelling for score, spelling in scored if score < 0][:3]
     return f"; the nearest tracepoints are {', '.join(listed)}" if listed else ""
 
@@ -625,9 +625,11 @@ def _nearest_tracepoints(names: Sequence[str]) -> str:
 def _likeness(function: str, tracepoint: str) -> float:
     """The share of words that two names have in common; system calls are what most look for."""
     category, _, name = tracepoint.partition(":")
-    ours, theirs = set(function.split("_")), set(name.split("_"))
+    is_call = category == "syscalls"
+    ours = set(function.split("_"))
+    theirs = set(name.split("_")) - ({"sys", "enter", "exit"} if is_call else set())
     shared = len(ours & theirs) / len(ours | theirs)
-    return shared * 1.1 if category == "syscalls" else shared
+    return shared * 1.1 if is_call else shared
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------
