@@ -63,9 +63,15 @@ def _calling(data: bytes, events: int, rounds: int) -> Iterator[Row]:
         dispatcher = _dispatcher(handler)
         return _cost(lambda: _dispatch_all(dispatcher, batches), events)
 
-    ours, peers, lesser, calls, alone = alternate(rounds, spile, python, python_without_stacks, bare, dispatch_alone)
+    def python_counting() -> float:
+        return _cost(lambda: recording.count_in_python(data), events)
+
+    ours, counting, peers, lesser, calls, alone = alternate(
+        rounds, spile, python_counting, python, python_without_stacks, bare, dispatch_alone
+    )
     cost, call = typical(ours), typical(calls)
     what = "decode, call a handler"
+    yield Price(what, "struct loop that counts", cost, typical(counting), "ns/event", Target("at least", 4))
     yield Price(what, "struct loop, same handler", cost, typical(peers), "ns/event", Target("at least", 4))
     yield Price(what, "struct loop that skips stacks", cost, typical(lesser), "ns/event", remark=LESSER)
     yield Price("call a handler", "bare Python call", typical(alone), call, "ns/event", Target("at most", 2.5), BARE)

@@ -1,7 +1,8 @@
 """The price of an event in the kernel: what a traced getppid costs, less what it costs untraced.
 
 Every side traces the entry of the storm's system calls with four integer fields, and must not lose events: losing is
-cheaper than recording. Attached one after the other, in turns, with the untraced storm before each.
+cheaper than recording. Attached one after the other, in turns, with the untraced storm before each. The filter is a
+condition on the process, as bpftrace's is. A session for one process, which follows its children, is priced beside that.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ CALLS, ROUNDS, TURNS = 20_000, 15, 5
 A_THIRD = Target("at most", 0.3)
 FIELDS = {"pid": pid, "tid": tid, "on": cpu, "call": arg.id}
 PERF_EVENT = "raw_syscalls:sys_enter"
+FOLLOWED = "session for a process"
+QUEUE = 1 << 30
 
 
 @dataclass
@@ -51,7 +54,7 @@ def rows(*, tiny: bool = False) -> Iterator[Row]:
     what = "kernel side of an event"
     try:
         spile.Session().tracepoint(PERF_EVENT)
-        ours = [Side("tracepoint", _tracepoint), Side("raw_tracepoint", _raw_tracepoint)]
+        ours = [Side("tracepoint", _tracepoint), Side("raw_tracepoint", _raw_tracepoint), Side(FOLLOWED, _followed)]
         peers = [side for side, reason in _peers() if reason is None]
         with Storm() as storm:
             for _ in range(1 if tiny else TURNS):
@@ -63,7 +66,7 @@ def rows(*, tiny: bool = False) -> Iterator[Row]:
     for side in ours:
         for peer in peers:
             remark = f"{side.remark()}; {peer.remark()}"
-            target = None if peer.name == "ftrace" else A_THIRD
+            target = None if peer.name == "ftrace" or side.name == FOLLOWED else A_THIRD
             yield Price(
                 f"{what}, {side.name}", peer.name, typical(side.extra), typical(peer.extra), "ns", target, remark
             )
@@ -100,13 +103,19 @@ def _session(side: Side, session: spile.Session) -> Iterator[None]:
 
 
 def _tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
-    session = spile.Session(pid=process, queue=1 << 30)
-    session.tracepoint(PERF_EVENT, capture=FIELDS)
+    session = spile.Session(queue=QUEUE)
+    session.tracepoint(PERF_EVENT, capture=FIELDS, where=pid == process)
     return _session(side, session)
 
 
 def _raw_tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
-    session = spile.Session(pid=process, queue=1 << 30)
+    session = spile.Session(queue=QUEUE)
+    session.raw_tracepoint("sys_enter", capture=FIELDS, where=pid == process)
+    return _session(side, session)
+
+
+def _followed(side: Side, process: int) -> AbstractContextManager[None]:
+    session = spile.Session(pid=process, queue=QUEUE)
     session.raw_tracepoint("sys_enter", capture=FIELDS)
     return _session(side, session)
 

@@ -33,6 +33,7 @@ def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
         "decode, count by stack",
         "decode, call a handler",
         "decode, call a handler",
+        "decode, call a handler",
         "call a handler",
     ]
     assert all(row["spile"] > 0 and row["peer"] > 0 for row in priced)
