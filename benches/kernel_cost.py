@@ -2,7 +2,7 @@
 
 Every side traces the entry of the storm's system calls with four integer fields, and must not lose events: losing is
 cheaper than recording. Attached one after the other, in turns, with the untraced storm before each. The filter is a
-condition on the process, as bpftrace's is. A session for one process, which follows its children, is priced beside that.
+condition on the process, as bpftrace's is. A session for a process, which follows its children, is priced beside that.
 """
 
 from __future__ import annotations
