@@ -4,8 +4,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Self, final, overload
 
-__version__: str
+from typing_extensions import disjoint_base
 
+__version__: str
+__all__ = [
+    "Batch",
+    "Columns",
+    "Dispatcher",
+    "Engine",
+    "Event",
+    "Frame",
+    "NativeTable",
+    "Stack",
+    "__version__",
+    "doctor",
+    "flamegraph",
+    "list_probes",
+    "nearest",
+    "probe_fields",
+    "restore_event",
+    "restore_stack",
+    "spec_schema",
+    "symbolize",
+    "verify_spec",
+]
+
+@disjoint_base
 class Event(Mapping[str, Any]):
     """One event: a view of its batch, immutable, valid for ever.
 
@@ -46,7 +70,8 @@ class Event(Mapping[str, Any]):
     def __getitem__(self, name: str, /) -> Any: ...
     def __iter__(self) -> Iterator[str]: ...
     def __len__(self) -> int: ...
-    def __getattr__(self, name: str, /) -> Any: ...
+    def get(self, key: object, default: Any = None, /) -> Any: ...
+    def __getattribute__(self, name: str, /) -> Any: ...
 
 @final
 class Frame:
@@ -113,6 +138,7 @@ class Columns(Mapping[str, list[Any]]):
     def cpu(self) -> list[int]: ...
     def __getitem__(self, name: str, /) -> list[Any]: ...
     def __iter__(self) -> Iterator[str]: ...
+    def get(self, key: object, default: Any = None, /) -> Any: ...
     def __len__(self) -> int:
         """The number of columns."""
 
@@ -136,7 +162,7 @@ class Dispatcher:
 
 @final
 class NativeTable:
-    """An aggregate's table in Rust: counts by key. A key is a tuple of int, str and Stack; without `by`, the empty one."""
+    """An aggregate's table in Rust: counts by key. A key is a tuple of int, str and Stack, empty without `by`."""
 
     @property
     def total(self) -> int:

@@ -73,16 +73,16 @@ impl Columns {
         Ok(self.items(py)?.into_iter().map(|(_, column)| column).collect())
     }
 
-    #[pyo3(signature = (name, default = None, /))]
+    #[pyo3(signature = (key, default = None, /))]
     fn get<'py>(
         &self,
-        name: &Bound<'py, PyString>,
+        key: &Bound<'py, PyString>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.kind()?.field(name)?.is_none() {
+        if self.kind()?.field(key)?.is_none() {
             return Ok(default);
         }
-        Ok(Some(self.__getitem__(name.py(), name)?.into_any()))
+        Ok(Some(self.__getitem__(key.py(), key)?.into_any()))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {

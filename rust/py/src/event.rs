@@ -211,14 +211,14 @@ impl Event {
         Ok(self.fields(py)?.items())
     }
 
-    #[pyo3(signature = (name, default = None, /))]
+    #[pyo3(signature = (key, default = None, /))]
     fn get<'py>(
         &self,
-        name: &Bound<'py, PyAny>,
+        key: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Ok(name) = name.cast::<PyString>() else { return Ok(default) };
-        Ok(self.field(name)?.or(default))
+        let Ok(key) = key.cast::<PyString>() else { return Ok(default) };
+        Ok(self.field(key)?.or(default))
     }
 
     fn __richcmp__<'py>(&self, other: &Bound<'py, PyAny>, op: CompareOp) -> PyResult<Bound<'py, PyAny>> {
@@ -264,6 +264,7 @@ impl Event {
 
 /// Puts a pickled or copied event together.
 #[pyfunction]
+#[pyo3(signature = (class, probe, fields, id, time, cpu, wall_offset, /))]
 pub fn restore_event<'py>(
     class: &Bound<'py, PyType>,
     probe: Bound<'py, PyString>,

@@ -164,6 +164,7 @@ impl Stack {
 
 /// Puts a pickled or copied stack together.
 #[pyfunction]
+#[pyo3(signature = (space, pid, id, addresses, /))]
 pub fn restore_stack(space: &str, pid: u32, id: u64, addresses: Vec<u64>) -> Stack {
     let space = if space == space_name(StackSpace::User) { StackSpace::User } else { StackSpace::Kernel };
     let stack = Stack::new(Arc::default(), id, space);

@@ -50,6 +50,7 @@ impl NativeTable {
         py.detach(|| self.table.len())
     }
 
+    #[pyo3(signature = (key, /))]
     fn get(&self, key: &Bound<'_, PyTuple>) -> PyResult<Option<u64>> {
         let mut parts = Vec::with_capacity(key.len());
         for object in key.iter() {
