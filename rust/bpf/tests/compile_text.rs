@@ -1,34 +1,51 @@
 //! The intermediate form and the bytecode of a few probes, as text, so that a change of the compiler can be read.
+//!
+//! Each probe's text is a file in `text/`. After a change that is meant, `SPILE_BLESS=1 cargo test` writes them anew;
+//! the difference is what there is to review.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod compile_support;
+use std::path::Path;
+
 use compile_support::*;
 use spile_bpf::compile::*;
-use spile_core::spec::{CompareOperator as C, Condition, Context, StackSpace};
+use spile_core::spec::{CompareOperator as C, Condition, Context, Expr, StackSpace};
 
-#[test]
-fn show() {
+fn check(name: &str, captures: &[Expr], condition: Option<Condition>, options: &Options) {
     let fields = Table(vec![
         ("nr", Access::Ctx { offset: 8, size: 8, signed: true }),
-        ("a", Access::Ctx { offset: 0, size: 8, signed: false }),
+        ("path", Access::CtxDynString { offset: 16 }),
     ]);
-    let c = Condition::And {
-        terms: vec![compare(C::Greater, field("nr"), int(4096)), is_string(fact(Context::Comm), &["cc1"])],
-    };
-    let o = Options { self_tgid: Some(42), ..options() };
-    let (_, p) = compiled(
-        ProgramKind::RawTracepoint,
-        &probe(&[field("nr"), fact(Context::Pid), fact(Context::Tid), field("a")], None),
-        &fields,
-        &o,
-    );
-    println!("{}\n{}", p.ir_text(), p.disassembly());
-    let (_, p) = compiled(
-        ProgramKind::RawTracepoint,
-        &probe(&[field("nr"), stack(StackSpace::Kernel), fact(Context::Utime)], Some(c)),
-        &fields,
-        &o,
-    );
-    println!("{}\n{}", p.ir_text(), p.disassembly());
+    let (_, program) = compiled(ProgramKind::RawTracepoint, &probe(captures, condition), &fields, options);
+    let text = format!("{}\n{}", program.ir_text(), program.disassembly());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/text/{name}.txt"));
+    if std::env::var_os("SPILE_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, expected, "{}", path.display());
+}
+
+#[test]
+fn integers_go_straight_into_a_reserved_record() {
+    let captures = [field("nr"), fact(Context::Pid), fact(Context::Tid), fact(Context::Cpu)];
+    check("integers", &captures, None, &Options { self_tgid: Some(42), ..options() });
+}
+
+#[test]
+fn a_condition_leaves_at_the_first_term_that_decides() {
+    let terms = vec![compare(C::Greater, field("nr"), int(4096)), is_string(fact(Context::Comm), &["cc1", "as"])];
+    let pids = Options { target: Filter { pids: true, cgroup: None }, ..options() };
+    check("condition", &[field("nr")], Some(Condition::And { terms }), &pids);
+}
+
+#[test]
+fn a_stack_is_hashed_and_sent_once() {
+    check("stack", &[stack(StackSpace::Kernel), fact(Context::Utime)], None, &Options { cpus: 1, ..options() });
+}
+
+#[test]
+fn a_string_goes_by_way_of_scratch() {
+    check("string", &[field("path"), fact(Context::Comm)], None, &Options { cpus: 1, ..options() });
 }

@@ -51,6 +51,12 @@ impl Stack {
         self.frames().map_or(0, |frames| frames.pid)
     }
 
+    /// What to say of a stack without frames.
+    fn empty(&self) -> &'static str {
+        // A timer that found its CPU in user mode has no kernel frames.
+        if self.frames().is_some() { "[user mode]" } else { "[pending]" }
+    }
+
     fn frame(&self, depth: usize, address: u64) -> Frame {
         Frame { address, depth, space: self.space, pid: self.process(), symbol: OnceLock::new() }
     }
@@ -88,7 +94,7 @@ impl Stack {
             let mut names: Vec<String> = self.symbols().into_iter().zip(self.addresses()).map(named).collect();
             names.reverse();
             if names.is_empty() {
-                return "[pending]".into();
+                return self.empty().into();
             }
             names.join(";")
         })
@@ -143,7 +149,7 @@ impl Stack {
 
     fn __str__(&self, py: Python<'_>) -> String {
         if self.addresses().is_empty() {
-            return "    [stack pending]".into();
+            return format!("    {}", self.empty());
         }
         let symbols = py.detach(|| self.symbols());
         let lines =

@@ -62,7 +62,9 @@ impl Build<'_> {
         let args = [Arg::Reg(self.context), Arg::Reg(frames), Arg::Imm(most), Arg::Imm(flags)];
         let length = self.f.call(Helper::GetStack, &args, Ty::Int);
         let (failed, done) = (self.f.block(), self.f.block());
-        self.f.leave_if(Cmp::LeS, length, 0, failed);
+        // A timer that finds its CPU in user mode has an empty kernel stack: that is a stack like any other.
+        let is_missing = if space == StackSpace::Kernel { Cmp::LtS } else { Cmp::LeS };
+        self.f.leave_if(is_missing, length, 0, failed);
         let pid = match space {
             StackSpace::Kernel => None,
             StackSpace::User => {
@@ -95,7 +97,7 @@ impl Build<'_> {
             self.f.update(BinOp::Xor, hash, pid);
         }
         let (each, end) = (self.f.block(), self.f.block());
-        self.f.jump(each);
+        self.f.branch(Cmp::GtS, rest, 0, each, end);
         self.f.begin(each);
         let address = self.f.load(frame, 0, 8);
         self.f.update(BinOp::Xor, hash, address);
