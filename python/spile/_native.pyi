@@ -204,6 +204,8 @@ class Engine:
         """The next batch; None when `timeout` seconds went by, or nothing can come any more."""
     def wake(self) -> None:
         """Lets a waiting `next_batch` return, from any thread."""
+    def fileno(self) -> int:
+        """A descriptor that is readable while a batch waits, or nothing can come any more; not to be read from."""
     def drain(self) -> None:
         """Waits until everything that had happened when it was called is in the tables and the queue."""
     def losses(self) -> list[dict[str, Any]]:

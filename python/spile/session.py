@@ -65,7 +65,7 @@ class Session:
         follow: bool = True,
         cgroup: str | os.PathLike[str] | int | None = None,
         system_wide: bool = False,
-        buffer: int = 8 << 20,
+        buffer: int = 4 << 20,
         queue: int = 64 << 20,
         on_full: str = "drop",
         interval: float = 1.0,
@@ -344,11 +344,12 @@ class Session:
         return Ticks(self._started("iterate over"), self._concluded_loop, seconds, duration)
 
     def fileno(self) -> int:
-        """A descriptor that is readable when events wait. Raises Unsupported where the engine has none."""
-        descriptor = getattr(self._started("wait for").engine, "fileno", None)
-        if descriptor is None:
-            raise Unsupported("this engine has no descriptor to wait for; use 'async for', or next to it every()")
-        return int(descriptor())
+        """A descriptor for event loops: readable while events wait, or when nothing can come any more.
+
+        It is to be waited for (`select`, `poll`), not read: `batches` and the other loops take what waits, and it is
+        readable again for the next. Raises StateError before the start.
+        """
+        return self._started("wait for").engine.fileno()
 
     def _events(self) -> Events[Event]:
         running = self._started("iterate over")

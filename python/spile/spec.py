@@ -56,7 +56,7 @@ class Limits:
     """Sizes of everything whose memory is bounded."""
 
     #: Bytes of ring buffer for each CPU: a power of two, at least a page.
-    buffer: int = 8 << 20
+    buffer: int = 4 << 20
     #: Bytes of decoded events that may wait for the script.
     queue: int = 64 << 20
     #: Frames kept of a stack, at most 127.

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -116,6 +117,32 @@ def test_a_timer_samples_a_busy_child() -> None:
     samples = session.profile(200).count(by=comm)
     session.run(duration=1)
     assert 50 < samples.total < 250 and next(iter(samples)).startswith("python")
+
+
+def test_a_sample_in_user_mode_has_an_empty_kernel_stack() -> None:
+    session = spile.Session(command=[sys.executable, "-S", "-c", "while True: pass"])
+    probe = session.profile(400)
+    stacks, all_samples = probe.count(by=kstack), probe.count()
+    session.run(duration=1)
+    # A loop of Python's own is hardly ever in the kernel.
+    empty = {stack: count for stack, count in stacks.items() if len(stack) == 0}
+    assert len(empty) == 1 and str(next(iter(empty))).strip() == "[user mode]"
+    assert stacks.total + stacks.faulted == all_samples.value
+    assert sum(empty.values()) > 0.8 * all_samples.value > 40
+
+
+def test_the_descriptor_tells_when_events_wait() -> None:
+    session = spile.Session(pid=os.getpid())
+    session.tracepoint(GETPPID, capture=[pid])
+    with session:
+        assert select.select([session], [], [], 0.2) == ([], [], [])
+        call(3)
+        assert select.select([session], [], [], 5) == ([session], [], [])
+        batches = iter(session.batches())
+        assert len(next(batches)) == 3
+        assert select.select([session], [], [], 0.2) == ([], [], [])
+        session.stop()
+        assert select.select([session], [], [], 5) == ([session], [], [])
 
 
 def test_stacks_are_named_and_kept() -> None:

@@ -3,6 +3,8 @@
 //! Bounded by bytes: what a slow consumer leaves no room for is dropped and counted by event. Pushing never waits.
 
 use std::collections::VecDeque;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,33 @@ struct State {
     is_closed: bool,
     wakes: u64,
     dropped: Vec<u64>,
+    signal: Option<Signal>,
+}
+
+/// A pipe that holds a byte while there is something to pop, for event loops that wait for descriptors.
+#[derive(Debug)]
+struct Signal {
+    reader: PipeReader,
+    writer: PipeWriter,
+    is_set: bool,
+}
+
+impl State {
+    /// Puts the byte in or takes it out. At most one is there, so neither can block.
+    fn signal(&mut self) -> io::Result<()> {
+        let is_wanted = self.is_closed || !self.batches.is_empty();
+        if let Some(signal) = &mut self.signal
+            && signal.is_set != is_wanted
+        {
+            if is_wanted {
+                signal.writer.write_all(&[1])?;
+            } else {
+                signal.reader.read_exact(&mut [0])?;
+            }
+            signal.is_set = is_wanted;
+        }
+        Ok(())
+    }
 }
 
 /// What asking for a batch gave.
@@ -58,6 +87,8 @@ impl Queue {
         }
         state.bytes += batch.nbytes();
         state.batches.push_back(batch);
+        // A pipe of one's own, with both ends open, takes a byte; if it doesn't, waiting by descriptor is lost, not events.
+        let _ = state.signal();
         drop(state);
         self.ready.notify_one();
     }
@@ -75,6 +106,7 @@ impl Queue {
         loop {
             if let Some(batch) = state.batches.pop_front() {
                 state.bytes -= batch.nbytes();
+                let _ = state.signal();
                 return Popped::Batch(batch);
             }
             if state.is_closed {
@@ -102,9 +134,24 @@ impl Queue {
         self.ready.notify_all();
     }
 
+    /// A descriptor that is readable while a batch waits or nothing will come any more. It lives as long as the queue; it
+    /// is to be waited for, not read. The error is the system's, when it has no descriptor left.
+    pub fn descriptor(&self) -> io::Result<RawFd> {
+        let mut state = self.lock();
+        if state.signal.is_none() {
+            let (reader, writer) = io::pipe()?;
+            state.signal = Some(Signal { reader, writer, is_set: false });
+            state.signal()?;
+        }
+        state.signal.as_ref().map(|signal| signal.reader.as_raw_fd()).ok_or_else(|| io::Error::other("no pipe"))
+    }
+
     /// Says that nothing will come any more. What is queued stays.
     pub fn close(&self) {
-        self.lock().is_closed = true;
+        let mut state = self.lock();
+        state.is_closed = true;
+        let _ = state.signal();
+        drop(state);
         self.ready.notify_all();
     }
 

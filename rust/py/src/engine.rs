@@ -209,6 +209,10 @@ impl Engine {
         self.outlets.queue.wake();
     }
 
+    fn fileno(&self) -> PyResult<i32> {
+        self.outlets.queue.descriptor().map_err(PyErr::from)
+    }
+
     fn drain(&self, py: Python<'_>) {
         if let Some(drain) = self.drain.get() {
             let now = clock::monotonic();
