@@ -9,7 +9,7 @@ use pyo3::types::{PyList, PySlice, PyTuple};
 use spile_core::aggregate::Part;
 use spile_core::spec::StackSpace;
 use spile_core::stack::{Frames, StackTable};
-use spile_core::symbol::{Symbol, symbolize_stack};
+use spile_core::symbol::{KernelSymbolizer, Symbol, symbolize_stack};
 
 #[pyclass(frozen, sequence, module = "spile._native")]
 pub struct Stack {
@@ -49,6 +49,14 @@ impl Stack {
 
     fn process(&self) -> u32 {
         self.frames().map_or(0, |frames| frames.pid)
+    }
+
+    /// Why a kernel stack's frames can't have names.
+    fn hidden(&self) -> Option<String> {
+        match self.space {
+            StackSpace::Kernel => KernelSymbolizer::shared().explain_restriction(),
+            StackSpace::User => None,
+        }
     }
 
     /// What to say of a stack without frames.
@@ -151,10 +159,11 @@ impl Stack {
         if self.addresses().is_empty() {
             return format!("    {}", self.empty());
         }
-        let symbols = py.detach(|| self.symbols());
+        let (symbols, hidden) = py.detach(|| (self.symbols(), self.hidden()));
         let lines =
             symbols.iter().zip(self.addresses()).map(|(symbol, address)| format!("    {}", symbol.spell(*address)));
-        lines.collect::<Vec<_>>().join("\n")
+        let why = hidden.map(|why| format!("    ({why})"));
+        lines.chain(why).collect::<Vec<_>>().join("\n")
     }
 
     fn __repr__(&self) -> String {
