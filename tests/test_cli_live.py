@@ -164,6 +164,22 @@ def test_unknown_names_have_neighbours(arguments: list[str], words: list[str]) -
     assert "declared at" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["count", "sched:sched_switch", "--by", "prev_comm"], "did you mean arg.prev_comm? The probe's own fields"),
+        (["count", "raw_tracepoint:sched_switch", "-w", "prev_state == 1"], "did you mean arg.prev_state?"),
+        (["trace", "sched:sched_switch", "--capture", "comm,next_pdi"], "did you mean arg.next_pid"),
+        (["count", "sched:no_such_probe", "--by", "prev_comm"], "nothing is called 'prev_comm' (column 1)"),
+        (["count", "profile:99", "--by", "prev_comm"], "nothing is called 'prev_comm' (column 1)"),
+    ],
+)
+def test_a_field_s_bare_name_is_told_to_be_one(arguments: list[str], words: str) -> None:
+    done = spile(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
 def test_probes_are_listed_by_part_pattern_and_kind() -> None:
     assert "tracepoint:sched:sched_switch" in spile("list", "sched_swi").stdout.splitlines()
     assert "tracepoint:sched:sched_switch" in spile("list", "sched:*").stdout.splitlines()

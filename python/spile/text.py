@@ -11,7 +11,7 @@ import ast
 import operator
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from spile.errors import SpecError
@@ -70,16 +70,22 @@ def expr(text: str, /) -> Any:
 
     Raises SpecError, which shows the column, for everything else.
     """
+    return read(text)
+
+
+def read(text: str, fields: Callable[[], Collection[str]] = tuple) -> Any:
+    """What `expr` does. `fields` gives the names of the probe's own fields, and is asked only for an error's sake."""
     if not isinstance(text, str):
         raise SpecError(f"expr() takes a string, not {operand.described(text)}")
-    return _Builder(text).build()
+    return _Builder(text, fields).build()
 
 
 class _Builder:
     """One text on its way to a wrapper."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fields: Callable[[], Collection[str]]) -> None:
         self.text = text.strip()
+        self.fields = fields
         # As `ast` counts lines, which `splitlines` does not.
         self.lines = re.split("\r\n|\r|\n", self.text)
 
@@ -142,8 +148,15 @@ class _Builder:
 
     def _Name(self, node: ast.Name) -> Any:  # noqa: N802 - named as the node of `ast`
         if node.id not in NAMES:
-            self.refuse(node, f"nothing is called {node.id!r}{proposal(node.id, NAMES)}")
+            self.refuse(node, f"nothing is called {node.id!r}{self.meant(node.id)}")
         return NAMES[node.id]
+
+    def meant(self, name: str) -> str:
+        """What an unknown name may stand for: a field of that name before anything that is only like it."""
+        fields = [f"arg.{field}" for field in self.fields()]
+        if f"arg.{name}" in fields:
+            return f"; did you mean arg.{name}? The probe's own fields are spelt with arg"
+        return proposal(name, NAMES) or proposal(f"arg.{name}", fields)
 
     def _Constant(self, node: ast.Constant) -> Any:  # noqa: N802
         if isinstance(node.value, bool):

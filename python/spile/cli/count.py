@@ -39,9 +39,10 @@ def command(
     spile count profile:99 --by kstack --top 5 -d 10
     """
     names = expressions.split(by) if by is not None else []
-    keys = tuple(expressions.operand(name) for name in names)
+    fields = expressions.fields_of(probe)
+    keys = tuple(expressions.operand(name, fields) for name in names)
     session = options.session(command, pid)
-    declared = session.probe(probe, where=expressions.condition(where))
+    declared = session.probe(probe, where=expressions.condition(where, fields))
     counts = Counts(names, declared.count(by=keys) if keys else declared.count(), top)
     with session:
         _watch(session, counts, duration, live=on_terminal() and not as_json)

@@ -43,9 +43,10 @@ def command(
     spile trace syscalls:sys_enter_openat --capture 'comm,path=string(arg.filename)' -c 'ls /'
     spile trace profile:99 --capture comm,kstack --limit 10
     """
-    capture = expressions.captures(",".join(wanted) or default_capture(probe))
+    fields = expressions.fields_of(probe)
+    capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)
     session = options.session(command, pid)
-    declared = session.probe(probe, capture=capture, where=expressions.condition(where))
+    declared = session.probe(probe, capture=capture, where=expressions.condition(where, fields))
     printer = Printer(sys.stdout, as_json=as_json, color=on_terminal())
     declared.on_event(printer.event)
     session.run(duration=duration, limit=limit)
