@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from . import handlers as handling
 from . import targets as targeting
+from .cgroups import cgroup_id
 from .command import Arguments, Command, check_pid
 from .errors import Error, LossWarning, SpecError, StateError, Unsupported
 from .loops import Batches, Events, Ticks
@@ -44,7 +45,8 @@ class Session:
 
     `command` (a list, or a string that is split as a shell would) is started with the session and traced with its
     children from birth; its end ends the session, and what ends the session ends it. `pid` traces a running process,
-    and its children with ``follow=True``; its end ends the session. `cgroup` is a cgroup's path or id.
+    and its children with ``follow=True``; its end ends the session. `cgroup` is a cgroup's path or id (of cgroup2):
+    exactly that one, not those below it.
     ``system_wide=True`` runs a command without tracing it alone. The tracer itself is kept out, unless
     `pid` is its own.
 
@@ -536,7 +538,7 @@ class Session:
         target = TargetFilter(
             pid=None if self._system_wide else command_pid or self._pid,
             follow=self._follow,
-            cgroup=None if self._cgroup is None else _cgroup_id(self._cgroup),
+            cgroup=None if self._cgroup is None else cgroup_id(self._cgroup),
             exclude_self=self._pid != os.getpid(),
         )
         limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
@@ -592,19 +594,6 @@ def _check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool)
         raise SpecError(
             f"system_wide=True contradicts {other}=: it is for a command that is not traced alone", "target"
         )
-
-
-def _cgroup_id(cgroup: str | os.PathLike[str] | int) -> int:
-    """A cgroup's id is its directory's inode number."""
-    if isinstance(cgroup, int):
-        return cgroup
-    from pathlib import Path
-
-    path = Path("/sys/fs/cgroup") / os.fspath(cgroup).removeprefix("/sys/fs/cgroup").lstrip("/")
-    try:
-        return path.stat().st_ino
-    except OSError as error:
-        raise SpecError(f"there is no cgroup {path}: {error.strerror}", "target.cgroup") from None
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
