@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, overload
 
 from spile import capture as capturing
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import typing_extensions
 
     from spile._native import Batch, Event
+    from spile.loops import Events
     from spile.table import Cell, Table
 
     #: The class of a probe's events: that of ``capture=``, else `Event`.
@@ -58,7 +59,7 @@ class Owner(Protocol):
     def _must_be_declaring(self) -> None:
         """Raises StateError once the session has started."""
 
-    def _events_of(self, probe: Probe[Any], /) -> Iterator[Any]:
+    def _events_of(self, probe: Probe[Any], /) -> Events[Any]:
         """The events of one probe. Raises StateError before the start."""
 
 
@@ -206,6 +207,13 @@ class Probe(Generic[E_co]):
 
     def __iter__(self) -> Iterator[E_co]:
         """The probe's events, of a session that has started. Raises StateError before that, and beside a reader."""
+        return iter(self._events())
+
+    def __aiter__(self) -> AsyncIterator[E_co]:
+        """As ``for``, for ``async for``."""
+        return aiter(self._events())
+
+    def _events(self) -> Events[Any]:
         if self.session is None:
             raise self._located(SpecError("this probe belongs to no session"))
         return self.session._events_of(self)

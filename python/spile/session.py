@@ -12,13 +12,15 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from . import functions
 from . import handlers as handling
 from . import targets as targeting
+from .arguments import check_engine, check_target
 from .cgroups import cgroup_id
 from .command import Arguments, Command, check_pid
-from .errors import Error, LossWarning, SpecError, StateError, Unsupported
+from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
 from .probe import E, Fields, Probe, Where, caller
@@ -83,8 +85,8 @@ class Session:
         self._entered = False
         self._concluded = False
         self._spec: SessionSpec | None = None
-        _check_engine(engine)
-        _check_target(command, pid, cgroup, system_wide)
+        check_engine(engine)
+        check_target(command, pid, cgroup, system_wide)
         if on_full != "drop":
             raise SpecError(f"on_full={on_full!r} is not known; events that nobody reads in time are dropped: 'drop'")
         if not interval >= 0:
@@ -153,7 +155,8 @@ class Session:
         """
         kind, _, rest = text.partition(":")
         if kind in ("function", "function_return"):
-            self._refuse_function(rest)
+            self._must_be_declaring()
+            functions.refuse(rest)
         parsed, target = targeting.parse_probe(text)
         return self._declare(parsed, target, capture, where, name)
 
@@ -161,13 +164,15 @@ class Session:
         self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
     ) -> Probe[Any]:
         """A kernel function's entry. This engine can't probe functions yet: raises Unsupported, naming what it can."""
-        self._refuse_function(target)
+        self._must_be_declaring()
+        functions.refuse(target)
 
     def function_return(
         self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
     ) -> Probe[Any]:
         """A kernel function's return. This engine can't probe functions yet: raises Unsupported, naming what it can."""
-        self._refuse_function(target)
+        self._must_be_declaring()
+        functions.refuse(target)
 
     def _declare(self, kind: str, target: Any, capture: Any, where: Any, name: str | None) -> Probe[Any]:
         self._must_be_declaring()
@@ -358,7 +363,7 @@ class Session:
         running.check_process()
         return Events(running, self._concluded_loop, None)
 
-    def _events_of(self, probe: Probe[Any]) -> Iterator[Any]:
+    def _events_of(self, probe: Probe[Any]) -> Events[Any]:
         """The events of one probe."""
         running = self._started("iterate over")
         running.check_process()
@@ -369,7 +374,7 @@ class Session:
         assert self._spec is not None
         if not self._spec.probes[index].deliver:
             raise StateError(f"probe {probe.name!r} sends no events: it only counts; say what to send by capture=")
-        return iter(Events[Any](running, self._concluded_loop, wanted))
+        return Events[Any](running, self._concluded_loop, wanted)
 
     # Looking ----------------------------------------------------------------------------------------------------------
 
@@ -564,62 +569,6 @@ class Session:
 
         classes = [probe.event_class for probe in self._probes]
         return _native.Engine.bpf(spec.to_json(), classes if any(classes) else None)
-
-    def _refuse_function(self, target: str | Sequence[str]) -> NoReturn:
-        self._must_be_declaring()
-        names = [target] if isinstance(target, str) else list(target)
-        raise Unsupported(
-            f"this engine can't probe functions yet, so not {', '.join(map(repr, names))}; "
-            f"it probes tracepoints, raw tracepoints and timers{_nearest_tracepoints(names)}"
-        )
-
-
-# Arguments ------------------------------------------------------------------------------------------------------------
-
-
-def _check_engine(engine: str) -> None:
-    if engine == "systemtap":
-        raise Unsupported("the SystemTap engine is not there yet; engine='bpf' needs nothing to be installed")
-    if engine not in ("auto", "bpf"):
-        raise SpecError(f"there is no engine {engine!r}; the engines are 'auto' and 'bpf'", "engine")
-
-
-def _check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool) -> None:
-    if pid is not None and (type(pid) is not int or not 0 < pid < 1 << 31):
-        raise SpecError(f"pid is a process id, more than 0; not {pid!r}", "target.pid")
-    if pid is not None and command is not None:
-        raise SpecError("pid= and command= are two targets: choose one", "target.pid")
-    if system_wide and (pid is not None or cgroup is not None):
-        other = "pid" if pid is not None else "cgroup"
-        raise SpecError(
-            f"system_wide=True contradicts {other}=: it is for a command that is not traced alone", "target"
-        )
-
-
-# Words ----------------------------------------------------------------------------------------------------------------
-
-
-def _nearest_tracepoints(names: Sequence[str]) -> str:
-    """Tracepoints that share words with functions, most first; nothing where they can't be read."""
-    from . import _native
-
-    try:
-        known = [spelling for kind, spelling in _native.list_probes() if kind == "tracepoint"]
-    except (Error, OSError):
-        return ""
-    scored = sorted((-max(_likeness(name, spelling) for name in names), spelling) for spelling in known)
-    listed = [spelling for score, spelling in scored if score < 0][:3]
-    return f"; the nearest tracepoints are {', '.join(listed)}" if listed else ""
-
-
-def _likeness(function: str, tracepoint: str) -> float:
-    """The share of words that two names have in common; system calls are what most look for."""
-    category, _, name = tracepoint.partition(":")
-    is_call = category == "syscalls"
-    ours = set(function.split("_"))
-    theirs = set(name.split("_")) - ({"sys", "enter", "exit"} if is_call else set())
-    shared = len(ours & theirs) / len(ours | theirs)
-    return shared * 1.1 if is_call else shared
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------

@@ -460,6 +460,18 @@ def test_async_for() -> None:
     assert asyncio.run(main()) == 100 and session.ended_by == "command"
 
 
+def test_async_for_over_one_probe() -> None:
+    session = spile.Session(command=calls(100))
+    wanted = session.tracepoint(GETPPID, capture=[pid], where=cpu >= 0)
+    session.tracepoint("sched:sched_process_exit", capture=[comm])
+
+    async def main() -> list[str]:
+        async with session:
+            return [event.probe async for event in wanted]
+
+    assert asyncio.run(main()) == [wanted.name] * 100
+
+
 def test_async_every() -> None:
     session = spile.Session(command=calls(50_000))
     cell = session.tracepoint(GETPPID).count()
