@@ -72,7 +72,7 @@ def _rows(beginning: Beginning, ours: list[str], rounds: int) -> Iterator[Row]:
     yield Price("peak memory of that", "bpftrace", *map(typical, peaks), "MB", HALF, RINGS)
 
 
-RINGS = "the rings of two CPUs are 16 MB, and count twice: a ring is mapped twice in a row"
+RINGS = "the rings are 4 MB for each CPU, and count twice: a ring is mapped twice in a row"
 
 
 @dataclass(frozen=True)
