@@ -34,6 +34,13 @@ def test_remarks_are_no_losses() -> None:
     assert row.lost == 0 and row.balance == 0
 
 
+def test_what_tables_left_out_is_a_remark() -> None:
+    losses = Losses(ROWS, ["reads", "wakes"], unkeyed=[0, 3])
+    assert (losses["reads"].unkeyed, losses["wakes"].unkeyed, losses.total.unkeyed) == (0, 3, 3)
+    assert losses.balance == 0 and losses.lost == 32
+    assert "wakes: 3 are missing from tables: by= names a value" in losses.explain()
+
+
 def test_the_text_names_the_limit_to_raise() -> None:
     text = ledger().explain()
     assert "32 of 109 (29 %) hits were lost" in text

@@ -33,6 +33,7 @@ from .facade import Systemtap, SystemtapProbe
 from .losses import Losses, ProbeLosses
 from .probe import Probe
 from .session import Session
+from .strings import CutStr
 from .table import Cell, Snapshot, Table
 
 # Last: the function takes the name of the package `spile.expr`, which stays in sys.modules.
@@ -68,6 +69,7 @@ __all__ = [
     "Cell",
     "Columns",
     "Condition",
+    "CutStr",
     "EngineError",
     "Error",
     "Event",

@@ -16,7 +16,7 @@ class ProbeLosses:
     """What happened to the hits of one probe. Every number is a count of hits, since the start.
 
     ``hits == filtered + delivered + ring_full + re_entered + missed + faulted + dropped``; `balance` is the difference.
-    The last three fields are remarks about events that did arrive.
+    The last four fields are remarks about events that did arrive.
     """
 
     hits: int = 0
@@ -32,7 +32,7 @@ class ProbeLosses:
     missed: int = 0
     """Lost: the kernel skipped the probe, most often for it was running on that CPU already."""
     faulted: int = 0
-    """Lost: a value that had to be read was not readable."""
+    """Lost: a value that ``where=`` needs was not readable."""
     dropped: int = 0
     """Lost: the script did not read fast enough (raise ``queue=``)."""
     stack_failed: int = 0
@@ -41,6 +41,8 @@ class ProbeLosses:
     """Events that arrived after later ones had been handed out."""
     stack_definition_lost: int = 0
     """Stacks whose frames had not arrived yet; the next hit heals them."""
+    unkeyed: int = 0
+    """Left out of a table, for a part of their key was not readable: the sum of the tables' `faulted`."""
 
     @property
     def lost(self) -> int:
@@ -70,10 +72,12 @@ class Losses(Mapping[str, ProbeLosses]):
         names: Iterable[str] = (),
         *,
         targets: Iterable[Iterable[str]] = (),
+        unkeyed: Iterable[int] = (),
         buffer: int = 0,
         queue: int = 0,
     ) -> None:
-        """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings."""
+        """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings; `unkeyed`
+        for each probe what its tables left out."""
         spellings = [list(of_probe) for of_probe in targets]
         self._probes = {name: ProbeLosses() for name in names}
         self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
@@ -85,6 +89,8 @@ class Losses(Mapping[str, ProbeLosses]):
             self._probes[name] += counts
             known = spellings[row["probe"]] if row["probe"] < len(spellings) else []
             self._targets[name][known[target] if target < len(known) else str(target)] = counts
+        for name, left_out in zip(order, unkeyed, strict=False):
+            self._probes[name] += ProbeLosses(unkeyed=left_out)
 
     def __getitem__(self, probe: str) -> ProbeLosses:
         return self._probes[probe]
@@ -136,7 +142,9 @@ class Losses(Mapping[str, ProbeLosses]):
         if row.re_entered:
             yield f"{name}: {row.re_entered:,} came while interrupts were nested too deep"
         if row.faulted:
-            yield f"{name}: {row.faulted:,} needed a value that could not be read: where= or by= names such a field"
+            yield f"{name}: {row.faulted:,} needed a value that could not be read: where= names such a field"
+        if row.unkeyed:
+            yield f"{name}: {row.unkeyed:,} are missing from tables: by= names a value that could not be read"
         if row.stack_failed:
             yield f"{name}: {row.stack_failed:,} arrived without their stack, which could not be walked"
         if row.late:

@@ -18,7 +18,6 @@ from . import functions
 from . import handlers as handling
 from . import targets as targeting
 from .arguments import check_engine, check_target
-from .cgroups import cgroup_id
 from .command import Arguments, Command, check_pid
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
@@ -410,6 +409,7 @@ class Session:
             self._running.engine.losses(),
             [probe.name for probe in self._spec.probes],
             targets=[[target.spelling for target in probe.targets] for probe in self._spec.probes],
+            unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,
         )
@@ -540,10 +540,15 @@ class Session:
             elif index in self._unread:
                 deliver = False
             probes.append(probe._spec(deliver=deliver))
+        cgroup = None
+        if self._cgroup is not None:
+            from .cgroups import cgroup_id
+
+            cgroup = cgroup_id(self._cgroup)
         target = TargetFilter(
             pid=None if self._system_wide else command_pid or self._pid,
             follow=self._follow,
-            cgroup=None if self._cgroup is None else cgroup_id(self._cgroup),
+            cgroup=cgroup,
             exclude_self=self._pid != os.getpid(),
         )
         limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
