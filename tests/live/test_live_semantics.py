@@ -123,6 +123,16 @@ def test_a_cgroup_is_exactly_that_one(folder: Path, spelling: Any) -> None:
     assert dict(counts) == {folder.stat().st_ino: 100}
 
 
+# Groups
+
+
+def test_a_named_field_must_exist_in_every_member() -> None:
+    session = own()
+    session.tracepoint([GETPPID, "syscalls:sys_exit_getppid"], capture={"ret": arg.ret})
+    with pytest.raises(spile.FieldNotFound, match=r"sys_enter_getppid has no field arg\.ret"):
+        session.check()
+
+
 # Expressions
 
 
