@@ -55,3 +55,45 @@ impl Account {
         })
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::IntoRawFd as _;
+
+    use aya_obj::generated::{bpf_cmd, bpf_prog_info};
+
+    use super::*;
+    use crate::compile::ProgramKind;
+    use crate::kernel::sys::{Syscall, fake};
+
+    #[test]
+    fn misses_count_while_the_gate_is_open() {
+        // The kernel's count goes up by ten each time that it is asked for.
+        let mut misses = 0;
+        let kernel = move |syscall: Syscall<'_>| {
+            let Syscall::Bpf { command, attr } = syscall else { panic!("only bpf(2) is called") };
+            if matches!(command, bpf_cmd::BPF_OBJ_GET_INFO_BY_FD) {
+                misses += 10;
+                // SAFETY: the caller gave the address of a live bpf_prog_info.
+                unsafe { (*(attr.info.info as *mut bpf_prog_info)).recursion_misses = misses };
+                return Ok(0);
+            }
+            Ok(File::open("/dev/null")?.into_raw_fd().into())
+        };
+        fake::with(kernel, || {
+            let program = LoadedProgram::load(ProgramKind::RawTracepoint, "x", &[0]).unwrap();
+            let mut account = Account::default();
+            assert_eq!(account.missed(&program), Ok(0), "nothing is missed before the start");
+            account.open(&program).unwrap(); // 10
+            assert_eq!(account.missed(&program), Ok(10)); // 20
+            account.close(&program).unwrap(); // 30
+            assert_eq!(
+                (account.missed(&program), account.missed(&program)),
+                (Ok(20), Ok(20)),
+                "and none after the end"
+            );
+        });
+    }
+}
