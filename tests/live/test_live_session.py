@@ -14,7 +14,6 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,18 +23,6 @@ from spile import arg, comm, cpu, kstack, pid, ppid, tid, utime
 from workload import GETPPID, call, calls, descriptors, eventually, programs, programs_of
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """After each test this process has the descriptors that it had before.
-
-    Soon after: the kernel takes a tracepoint's perf event away in tens of milliseconds, and a thread waits for it.
-    """
-    before = descriptors()
-    yield
-    gc.collect()
-    assert eventually(lambda: descriptors() == before), descriptors()
 
 
 # Counting and events
