@@ -93,6 +93,15 @@ pub struct Event<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Where a field of an event is: looked up once for many events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    ty: FieldType,
+    offset: u32,
+    /// Its bit of the null mask, if it has one.
+    null: u16,
+}
+
 /// A stack's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition<'a> {
@@ -193,6 +202,16 @@ fn tail(slot: u32) -> (usize, usize) {
     ((slot & 0xffff) as usize, (slot >> 16 & 0x7fff) as usize)
 }
 
+impl Column {
+    /// A field's place; none where there is no such field.
+    #[inline]
+    pub fn new(layout: &EventLayout, index: usize) -> Option<Self> {
+        let (field, slot) = (layout.schema.fields.get(index)?, layout.slots.get(index)?);
+        let null = if index < 16 { 1 << index } else { 0 };
+        Some(Self { ty: field.ty, offset: slot.offset?, null })
+    }
+}
+
 impl<'a> Event<'a> {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     #[inline]
@@ -209,14 +228,17 @@ impl<'a> Event<'a> {
     /// A field's value; null where there is no such field.
     #[inline]
     pub fn value(&self, index: usize) -> Value<'a> {
-        let (Some(field), Some(slot)) = (self.layout.schema.fields.get(index), self.layout.slots.get(index)) else {
-            return Value::Null;
-        };
-        let Some(offset) = slot.offset else { return Value::Null };
-        if index < 16 && self.nulls() >> index & 1 == 1 {
+        Column::new(self.layout, index).map_or(Value::Null, |column| self.at(column))
+    }
+
+    /// The value of a column of this event's layout.
+    #[inline]
+    pub fn at(&self, column: Column) -> Value<'a> {
+        let Column { ty, offset, null } = column;
+        if null != 0 && self.nulls() & null != 0 {
             return Value::Null;
         }
-        match field.ty {
+        match ty {
             FieldType::Int { size, signed: false } => Value::Unsigned(self.unsigned(offset, size)),
             FieldType::Int { size, signed: true } => {
                 let unused = 64 - 8 * u32::from(size);
@@ -233,7 +255,7 @@ impl<'a> Event<'a> {
                 let slot = self.unsigned(offset, 4) as u32;
                 let (start, length) = tail(slot);
                 let mut bytes = self.bytes.get(start..start + length).unwrap_or_default();
-                if matches!(field.ty, FieldType::String { .. }) {
+                if matches!(ty, FieldType::String { .. }) {
                     bytes = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
                 }
                 Value::String { bytes, cut: slot >> 31 == 1 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::aggregate::{Table, TableGuard};
 use crate::batch::BatchBuilder;
 use crate::error::Error;
-use crate::event::{Event, Layouts};
+use crate::event::{Column, Event, Layouts};
+use crate::layout::EventLayout;
 use crate::merge::{Merge, Turn};
 use crate::queue::Queue;
 use crate::sink::Sink;
@@ -18,7 +19,7 @@ use crate::stack::StackTable;
 struct Plan {
     deliver: bool,
     /// Tables and the columns of their keys.
-    counts: Vec<(usize, Box<[u32]>)>,
+    counts: Vec<(usize, Box<[Option<Column>]>)>,
 }
 
 /// What a session's events end in, shared with the script.
@@ -76,7 +77,7 @@ impl Pump {
             let counts = schema.keys.iter().take(probe.aggregates.len()).enumerate();
             plans[usize::from(schema.id)] = Plan {
                 deliver: probe.deliver,
-                counts: counts.map(|(index, columns)| (first + index, columns.as_slice().into())).collect(),
+                counts: counts.map(|(index, columns)| (first + index, resolve(layout, columns))).collect(),
             };
         }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
@@ -110,6 +111,11 @@ impl Pump {
     pub fn outlets(&self) -> &Arc<Outlets> {
         &self.outlets
     }
+}
+
+/// A key's columns; none for a field that isn't there.
+fn resolve(layout: &EventLayout, columns: &[u32]) -> Box<[Option<Column>]> {
+    columns.iter().map(|&column| Column::new(layout, column as usize)).collect()
 }
 
 struct End<'a> {

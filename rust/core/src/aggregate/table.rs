@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::key::{Part, Strings, Word};
-use crate::event::Event;
+use crate::event::{Column, Event};
 
 /// A key and its count.
 pub type Row = (Vec<Part>, u64);
@@ -67,27 +67,27 @@ pub struct TableGuard<'a>(MutexGuard<'a, State>);
 impl TableGuard<'_> {
     /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
     #[inline]
-    pub fn count(&mut self, event: &Event<'_>, columns: &[u32]) {
+    pub fn count(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
         let state = &mut *self.0;
+        let word = |column: &Option<Column>| state.strings.word(event.at((*column)?));
         let is_counted = match &mut state.counts {
             Counts::Cell(count) => {
                 *count += 1;
                 true
             }
-            Counts::One(map) => {
-                let column = columns.first().map_or(usize::MAX, |&column| column as usize);
-                match state.strings.word(event.value(column)) {
-                    Some(word) => {
-                        *map.entry(word).or_insert(0) += 1;
-                        true
+            Counts::One(map) => match columns.first().and_then(word) {
+                Some(word) => {
+                    match map.get_mut(&word) {
+                        Some(count) => *count += 1,
+                        None => drop(map.insert(word, 1)),
                     }
-                    None => false,
+                    true
                 }
-            }
+                None => false,
+            },
             Counts::Many(map) => {
                 state.scratch.clear();
-                let words = columns.iter().map_while(|&column| state.strings.word(event.value(column as usize)));
-                state.scratch.extend(words);
+                state.scratch.extend(columns.iter().map_while(word));
                 let is_whole = state.scratch.len() == columns.len();
                 if is_whole {
                     match map.get_mut(state.scratch.as_slice()) {
