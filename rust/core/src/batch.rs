@@ -79,7 +79,7 @@ impl BatchBuilder {
     pub fn push(&mut self, event: &Event<'_>) {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(event.bytes);
-        self.entries.push(Entry { start, length: event.bytes.len() as u32, cpu: event.cpu });
+        self.entries.push(Entry { start, length: event.bytes.len() as u32, cpu: event.cpu, vouched: event.id() });
     }
 
     /// Whether it is time to send it.

@@ -102,7 +102,12 @@ impl Merge {
             let outcome = feed.source.read(run);
             let mut fault = None;
             for &entry in run.entries() {
-                match Record::parse(&self.layouts, entry.cpu, run.record(entry)) {
+                let bytes = run.record(entry);
+                let record = match self.layouts.get(entry.vouched) {
+                    Some(layout) => Ok(Record::Event(Event { layout, cpu: entry.cpu, bytes })),
+                    None => Record::parse(&self.layouts, entry.cpu, bytes),
+                };
+                match record {
                     Ok(Record::Stack(stack)) => self.stacks.define(stack.hash, stack.pid, stack.frames()),
                     Ok(Record::Event(event)) if sink.unordered(&event) => {}
                     Ok(Record::Event(event)) => {

@@ -222,3 +222,30 @@ fn a_run_that_is_full_loses_nothing() {
     assert_eq!(seen, count);
     assert!(most * 4096 <= Run::ENOUGH + (1 << 20), "{most} in one run");
 }
+
+/// More stacks than are remembered, all alike but for a frame that the first guess at their place doesn't look at.
+#[test]
+fn stacks_that_look_alike_are_told_apart() {
+    let int = |size| FieldType::Int { size, signed: false };
+    let stack = FieldType::Stack { space: StackSpace::Kernel };
+    let schemas = [schema(
+        9,
+        &[(int(8), Role::Time), (int(1), Role::Capture), (int(4), Role::Key), (int(2), Role::Cpu), (stack, Role::Key)],
+    )];
+    let (mut data, mut expected) = (Vec::new(), Vec::new());
+    for index in 0..20_000_u64 {
+        let frames = (0..8).map(|frame| if frame == 1 { index % 6_000 } else { frame }).collect();
+        let values = vec![
+            Datum::Unsigned(index),
+            Datum::Unsigned(index & 0xff),
+            Datum::Unsigned(u64::from(u32::MAX) - index),
+            Datum::Unsigned(index % 64),
+            Datum::Stack(frames),
+        ];
+        encode(9, &schemas[0], &values, &mut data);
+        expected.push(Seen { id: 9, time: index, cpu: (index % 64) as u16, values });
+    }
+    let (seen, error) = decode(&schemas, &data, &[100_000]);
+    assert_eq!(error, None);
+    assert!(seen == expected);
+}

@@ -177,8 +177,7 @@ impl Engine {
         };
         let names: Vec<(u16, String)> = schemas.iter().map(name).collect();
         let outlets = Outlets::new(&spec, Arc::new(aligned));
-        let reader = std::io::Cursor::new(data);
-        let source = PackedSource::new(reader, packed, Arc::clone(&outlets.stacks)).map_err(raised)?;
+        let source = PackedSource::recorded(data, packed, Arc::clone(&outlets.stacks)).map_err(raised)?;
         Ok(Self::new(py, spec, Origin::Stream(Some(Box::new(source))), outlets, &names, classes))
     }
 

@@ -32,12 +32,18 @@ pub struct Entry {
     pub length: u32,
     /// Where it happened.
     pub cpu: u16,
+    /// The id of an event whose source made the record by its layout, so that nobody need look it over; 0 where the
+    /// source only passes on what it got.
+    pub vouched: u16,
 }
 
 /// Records that were read together.
 #[derive(Debug, Default)]
 pub struct Run {
+    /// The records, and behind them room for more that holds anything.
     bytes: Vec<u8>,
+    /// Where the records end.
+    end: usize,
     entries: Vec<Entry>,
     /// Where the records begin that have not been [settled](Self::settle).
     settled: usize,
@@ -47,15 +53,38 @@ impl Run {
     /// Appends a record.
     #[inline]
     pub fn push(&mut self, cpu: u16, record: &[u8]) {
-        let start = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(record);
-        self.entries.push(Entry { start, length: record.len() as u32, cpu });
+        self.room(record.len()).copy_from_slice(record);
+        self.commit(record.len(), cpu, 0);
     }
+
+    /// Room for the next record, which [`Self::commit`] takes up. It holds anything.
+    #[inline]
+    pub(crate) fn room(&mut self, length: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < length {
+            self.grow(length);
+        }
+        &mut self.bytes[self.end..][..length]
+    }
+
+    /// Makes the first bytes of the room a record. A source that vouches for it names its event, else 0.
+    #[inline]
+    pub(crate) fn commit(&mut self, length: usize, cpu: u16, vouched: u16) {
+        self.entries.push(Entry { start: self.end as u32, length: length as u32, cpu, vouched });
+        self.end += length;
+    }
+
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        self.bytes.resize(self.end + length + Self::STEP, 0);
+    }
+
+    /// Room is made in pieces of this size.
+    const STEP: usize = 64 << 10;
 
     /// Whether a source should let the reader work on what there is before it goes on: places have 32 bits.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.bytes.len() - self.settled >= Self::ENOUGH
+        self.end - self.settled >= Self::ENOUGH
     }
 
     /// Bytes after which a source pauses.
@@ -75,20 +104,20 @@ impl Run {
 
     /// Forgets the records and keeps the memory.
     pub fn clear(&mut self) {
-        self.bytes.clear();
         self.entries.clear();
+        self.end = 0;
         self.settled = 0;
     }
 
     /// Bytes of all records, the settled ones included.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.end
     }
 
     /// Forgets the entries and keeps their bytes: whoever has copied an entry can still ask for its record.
     pub(crate) fn settle(&mut self) {
         self.entries.clear();
-        self.settled = self.bytes.len();
+        self.settled = self.end;
     }
 
     /// Moves the records of these entries together, in this order, and drops all others. `spare` is what memory it takes.
@@ -100,6 +129,7 @@ impl Run {
             entry.start = start;
         }
         std::mem::swap(&mut self.bytes, spare);
+        self.end = self.bytes.len();
         self.settle();
     }
 }

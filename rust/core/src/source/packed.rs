@@ -13,7 +13,7 @@
 //! Once warm nothing is allocated per event.
 
 use std::ffi::CStr;
-use std::io::{ErrorKind, Read};
+use std::io::{Empty, ErrorKind, Read};
 use std::sync::Arc;
 
 use super::{Progress, Run, Source};
@@ -26,6 +26,8 @@ use crate::stack::StackTable;
 
 /// Bytes asked for at a time: enough to make a call cheap, and little enough to stay in a CPU's cache.
 const CHUNK: usize = 256 << 10;
+/// Bytes decoded at a time of a stream in memory: what comes of them stays in a CPU's cache until it has been counted.
+const PIECE: usize = 64 << 10;
 /// SystemTap puts its CPUs' records together nearly in order: in recordings they are less than 1 ms early or late.
 const DISORDER: u64 = 10_000_000;
 /// Slots of the cache of stacks seen lately.
@@ -37,7 +39,9 @@ pub struct PackedSource<R> {
     plans: Vec<Option<Plan>>,
     recent: Recent,
     /// Read and not yet decoded: `from..to`.
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
+    /// Bytes that are decoded for one read.
+    piece: usize,
     from: usize,
     to: usize,
     /// The place of `from` in the stream.
@@ -69,8 +73,39 @@ struct Clock {
 struct Plan {
     layout: EventLayout,
     steps: Vec<Step>,
-    /// An aligned record in the making. Its id is there already, and what no field covers stays 0.
-    record: Box<[u8]>,
+    /// The fixed part of an aligned record, 0 but for the id.
+    blank: Box<[u8]>,
+    usual: Option<Usual>,
+    /// Bytes of the longest packed record.
+    longest: usize,
+    /// Bytes that decoding may write to.
+    room: usize,
+}
+
+/// A record of the usual kind: some integers, then at most a stack. The integers' places are known without reading it.
+#[derive(Default)]
+struct Usual {
+    /// In the order of the aligned record: what one writes behind its integer is overwritten by those after it.
+    moves: Box<[Move]>,
+    time: Option<Move>,
+    cpu: Option<Move>,
+    /// Bytes of the packed record up to the end of the integers, the id included.
+    size: usize,
+    /// The stack's place in the aligned record.
+    stack: Option<usize>,
+    /// Bytes of the aligned record.
+    aligned: usize,
+}
+
+/// How far into a record the integers of a usual one reach, when packed and when aligned.
+const REACH: usize = 64;
+
+/// Eight bytes, of which the integer's are taken.
+#[derive(Clone, Copy)]
+struct Move {
+    from: usize,
+    to: usize,
+    mask: u64,
 }
 
 struct Step {
@@ -96,29 +131,50 @@ struct Decoded {
     cpu: u16,
 }
 
+impl PackedSource<Empty> {
+    /// A whole stream, in memory.
+    pub fn recorded(data: Vec<u8>, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
+        let source = Self::over(std::io::empty(), packed, stacks)?;
+        Ok(Self { to: data.len(), buffer: data, piece: PIECE, state: State::Ended, ..source })
+    }
+}
+
 impl<R: Read + Send> PackedSource<R> {
     /// A stream of events with these packed layouts. Refuses a schema that aligned records can't hold.
     pub fn new(reader: R, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
+        let mut source = Self::over(reader, packed, stacks)?;
+        let length = CHUNK + source.longest();
+        (source.buffer, source.piece) = (vec![0; length], length);
+        Ok(source)
+    }
+
+    /// A stream without a buffer.
+    fn over(reader: R, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
         let mut plans: Vec<Option<Plan>> = Vec::new();
         plans.resize_with(packed.len(), || None);
-        let (mut longest, mut is_told) = (0, false);
+        let mut is_told = false;
         for layout in packed.iter() {
             let plan = Plan::new(layout)?;
-            longest = longest.max(layout.max_size as usize);
             is_told |= plan.steps.iter().any(|step| step.role == Role::Time);
             plans[usize::from(layout.schema.id)] = Some(plan);
         }
         Ok(Self {
             reader,
             plans,
-            recent: Recent { stacks, slots: vec![Known::default(); RECENT].into() },
-            buffer: vec![0; CHUNK + longest].into(),
+            recent: Recent::new(stacks),
+            buffer: Vec::new(),
+            piece: 0,
             from: 0,
             to: 0,
             offset: 0,
             clock: Clock { is_told, latest: 0 },
             state: State::Reading,
         })
+    }
+
+    /// Bytes of the longest record.
+    fn longest(&self) -> usize {
+        self.plans.iter().flatten().map(|plan| plan.longest).max().unwrap_or_default()
     }
 
     /// Reads once. Whether that was all there is for now.
@@ -148,37 +204,47 @@ impl<R: Read + Send> PackedSource<R> {
         }
     }
 
-    /// Decodes every whole record that was read. Whether the run is full before that.
+    /// Decodes every whole record that was read. Whether it stopped before that: the run is full, or it was enough.
     fn decode(&mut self, run: &mut Run) -> Result<bool, Error> {
-        while let Some((&id, _)) = self.buffer[self.from..self.to].split_first() {
-            if run.is_full() {
-                return Ok(true);
+        let (start, offset) = (self.from, self.offset);
+        let stop = start.saturating_add(self.piece);
+        let bytes = &self.buffer[..self.to];
+        let mut at = start;
+        let outcome = loop {
+            let rest = &bytes[at..];
+            let Some(&id) = rest.first() else { break Ok(false) };
+            if run.is_full() || at >= stop {
+                break Ok(true);
             }
-            let bytes = &self.buffer[self.from..self.to];
-            let Some(plan) = self.plans.get_mut(usize::from(id)).and_then(Option::as_mut) else {
-                return Err(wrong(self.offset, format!("no event has the id {id}")));
+            let place = offset + (at - start) as u64;
+            let Some(plan) = self.plans.get(usize::from(id)).and_then(Option::as_ref) else {
+                break Err(wrong(place, format!("no event has the id {id}")));
             };
-            match plan.decode(bytes, &mut self.recent) {
+            let record = run.room(plan.room);
+            let done =
+                match plan.usual.as_ref().and_then(|usual| usual.decode(rest, record, &plan.blank, &mut self.recent)) {
+                    Some(done) => Ok(done),
+                    None => plan.decode(rest, record, &mut self.recent),
+                };
+            match done {
                 Ok(Decoded { packed, aligned, time, cpu }) => {
                     let time = self.clock.next(time);
-                    plan.record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
-                    run.push(cpu, &plan.record[..aligned]);
-                    self.from += packed;
-                    self.offset += packed as u64;
+                    record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
+                    run.commit(aligned, cpu, u16::from(id));
+                    at += packed;
                 }
+                Err(Stop::Incomplete(_)) if !matches!(self.state, State::Ended) => break Ok(false),
                 Err(Stop::Incomplete(field)) => {
-                    if matches!(self.state, State::Ended) {
-                        let count = bytes.len();
-                        let place = name(&plan.layout, field);
-                        let message = format!("the stream ends after {count} bytes of the event {id}, in {place}");
-                        return Err(wrong(self.offset, message));
-                    }
-                    return Ok(false);
+                    let (count, field) = (rest.len(), name(&plan.layout, field));
+                    let message = format!("the stream ends after {count} bytes of the event {id}, in {field}");
+                    break Err(wrong(place, message));
                 }
-                Err(Stop::Garbage(at, message)) => return Err(wrong(self.offset + at as u64, message)),
+                Err(Stop::Garbage(at, message)) => break Err(wrong(place + at as u64, message)),
             }
-        }
-        Ok(false)
+        };
+        self.from = at;
+        self.offset += (at - start) as u64;
+        outcome
     }
 }
 
@@ -252,15 +318,18 @@ impl Plan {
             let Some(offset) = slot.offset else { return Err(Error::engine("a field without a place")) };
             steps.push(Step { ty: field.ty, role: field.role, offset: offset as usize });
         }
-        let mut record: Box<[u8]> = vec![0; (layout.max_size as usize).next_multiple_of(8)].into();
-        record[ALIGNED_ID as usize..][..2].copy_from_slice(&layout.schema.id.to_le_bytes());
-        Ok(Self { layout, steps, record })
+        let mut blank: Box<[u8]> = vec![0; layout.fixed_size as usize].into();
+        blank[ALIGNED_ID as usize..][..2].copy_from_slice(&layout.schema.id.to_le_bytes());
+        let usual = Usual::new(&layout, &steps);
+        let room = (layout.max_size as usize).next_multiple_of(8).max(REACH);
+        Ok(Self { layout, steps, blank, usual, longest: packed.max_size as usize, room })
     }
 
     /// Transcodes the record that `bytes` begin with.
-    #[inline]
-    fn decode(&mut self, bytes: &[u8], recent: &mut Recent) -> Result<Decoded, Stop> {
-        let Self { layout, steps, record } = self;
+    #[inline(never)]
+    fn decode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Result<Decoded, Stop> {
+        let Self { layout, steps, blank, .. } = self;
+        record[..blank.len()].copy_from_slice(blank);
         let mut done = Decoded { packed: 1, aligned: layout.fixed_size as usize, time: None, cpu: 0 };
         for (index, step) in steps.iter().enumerate() {
             let at = done.packed;
@@ -325,6 +394,81 @@ impl Plan {
     }
 }
 
+impl Usual {
+    /// None for a record of another kind.
+    fn new(layout: &EventLayout, steps: &[Step]) -> Option<Self> {
+        let mut usual = Self { size: 1, aligned: layout.fixed_size as usize, ..Self::default() };
+        let mut moves = Vec::new();
+        for step in steps {
+            let size = match step.ty {
+                _ if usual.stack.is_some() => return None,
+                FieldType::Int { size, .. } => usize::from(size),
+                FieldType::Name => 2,
+                FieldType::Stack { .. } => {
+                    usual.stack = Some(step.offset);
+                    continue;
+                }
+                FieldType::FixedString { .. } | FieldType::String { .. } | FieldType::Bytes { .. } => return None,
+            };
+            let one = Move { from: usual.size, to: step.offset, mask: u64::MAX >> (64 - 8 * size) };
+            if one.from.max(one.to) + size_of::<u64>() > REACH {
+                return None;
+            }
+            match step.role {
+                Role::Time => usual.time = Some(one),
+                Role::Cpu => usual.cpu = Some(one),
+                Role::Capture | Role::Key => {}
+            }
+            moves.push(one);
+            usual.size += size;
+        }
+        moves.sort_unstable_by_key(|one| one.to);
+        usual.moves = moves.into();
+        Some(usual)
+    }
+
+    /// As [`Plan::decode`] does it, only faster. None for a record that isn't whole or isn't right, and at the very end of
+    /// what was read.
+    #[inline]
+    fn decode(&self, bytes: &[u8], record: &mut [u8], blank: &[u8], recent: &mut Recent) -> Option<Decoded> {
+        let head = bytes.first_chunk::<REACH>()?;
+        record.get_mut(..blank.len())?.copy_from_slice(blank);
+        let fixed = record.first_chunk_mut::<REACH>()?;
+        for one in &self.moves {
+            one.copy(head, fixed);
+        }
+        let time = self.time.map(|one| one.value(head));
+        let cpu = u16::try_from(self.cpu.map_or(0, |one| one.value(head))).ok()?;
+        let mut packed = self.size;
+        if let Some(offset) = self.stack {
+            let (&count, rest) = bytes.get(packed..)?.split_first()?;
+            let frames = rest.as_chunks::<8>().0.get(..usize::from(count))?;
+            if u32::from(count) > MAX_FRAMES {
+                return None;
+            }
+            let hash = if frames.is_empty() { 0 } else { recent.intern(frames) };
+            *record.get_mut(offset..)?.first_chunk_mut()? = hash.to_le_bytes();
+            packed += 1 + 8 * frames.len();
+        }
+        Some(Decoded { packed, aligned: self.aligned, time, cpu })
+    }
+}
+
+impl Move {
+    #[inline]
+    fn value(self, head: &[u8; REACH]) -> u64 {
+        let word = head.get(self.from..self.from + 8).and_then(|word| word.first_chunk());
+        word.map_or(0, |word| u64::from_le_bytes(*word) & self.mask)
+    }
+
+    #[inline]
+    fn copy(self, head: &[u8; REACH], fixed: &mut [u8; REACH]) {
+        if let Some(place) = fixed.get_mut(self.to..self.to + 8) {
+            place.copy_from_slice(&self.value(head).to_le_bytes());
+        }
+    }
+}
+
 /// The bytes before the NUL.
 #[inline]
 fn string<'a>(layout: &EventLayout, rest: &'a [u8], limit: usize, at: usize, index: usize) -> Result<&'a [u8], Stop> {
@@ -351,6 +495,9 @@ fn name(layout: &EventLayout, index: usize) -> String {
 /// which waits for the one before it.
 struct Recent {
     stacks: Arc<StackTable>,
+    /// Where a stack was last, by a few of its frames: a guess, which is right nearly always.
+    places: Box<[u16]>,
+    /// By all frames.
     slots: Box<[Known]>,
 }
 
@@ -373,20 +520,56 @@ const FACTORS: [u64; 8] = [
 ];
 
 impl Recent {
+    fn new(stacks: Arc<StackTable>) -> Self {
+        Self { stacks, places: vec![0; RECENT].into(), slots: vec![Known::default(); RECENT].into() }
+    }
+
     #[inline]
     fn intern(&mut self, frames: &[[u8; 8]]) -> u64 {
-        let known = &mut self.slots[place(frames)];
-        if *known.frames != *frames {
-            *known = Known { hash: define(&self.stacks, frames), frames: frames.into() };
+        let place = &mut self.places[hint(frames)];
+        match self.slots.get(usize::from(*place)) {
+            Some(known) if *known.frames == *frames => known.hash,
+            _ => look_up(&self.stacks, &mut self.slots, place, frames),
         }
-        known.hash
     }
+}
+
+/// By all frames.
+#[inline(never)]
+fn look_up(stacks: &StackTable, slots: &mut [Known], place: &mut u16, frames: &[[u8; 8]]) -> u64 {
+    let index = sum(frames);
+    let other = index ^ 1;
+    *place = index as u16;
+    if *slots[index].frames != *frames {
+        slots.swap(index, other);
+        if *slots[index].frames != *frames {
+            slots[index] = Known { hash: define(stacks, frames), frames: frames.into() };
+        }
+    }
+    slots[index].hash
+}
+
+/// Where the place is noted: a sum over the length and four frames, the outermost ones not among them, for they are
+/// the same in nearly every stack.
+#[inline]
+fn hint(frames: &[[u8; 8]]) -> usize {
+    let count = frames.len();
+    let frame = |index: usize| frames.get(index).map_or(0, |frame| u64::from_le_bytes(*frame));
+    let (first, middle) = (frame(0), frame(count / 2));
+    let (before, behind) = (frame(count / 4), frame(count / 2 + count / 4));
+    let mixed = first ^ before.rotate_left(17) ^ middle.rotate_left(34) ^ behind.rotate_left(51);
+    index((mixed ^ count as u64).wrapping_mul(FACTORS[0]))
+}
+
+#[inline]
+fn index(sum: u64) -> usize {
+    (sum >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 /// A slot: products that don't wait for each other, added up. The number of frames changes from stack to stack, and a
 /// loop over it would be mispredicted each time: blocks of four or eight that overlap at the end need none, or few turns.
 #[inline]
-fn place(frames: &[[u8; 8]]) -> usize {
+fn sum(frames: &[[u8; 8]]) -> usize {
     let sum = match (frames.first_chunk::<4>(), frames.last_chunk::<4>(), frames.last_chunk::<8>()) {
         (Some(first), Some(last), _) if frames.len() <= 8 => {
             products(first, 0).wrapping_add(products(last, 4)).wrapping_add(frames.len() as u64)
@@ -397,7 +580,7 @@ fn place(frames: &[[u8; 8]]) -> usize {
         }
         _ => products(frames, 0),
     };
-    (sum >> (u64::BITS - RECENT.ilog2())) as usize
+    index(sum)
 }
 
 #[inline]

@@ -90,20 +90,29 @@ impl Read for Pieces {
     }
 }
 
-/// Reads a stream to its end: what it gave, and the error that ended it.
+/// Reads a stream to its end: what it gave, and the error that ended it. Pieces of these sizes and the whole in memory
+/// must give the same.
 pub fn decode(schemas: &[EventSchema], data: &[u8], sizes: &[usize]) -> (Vec<Seen>, Option<Error>) {
-    let stacks = Arc::new(StackTable::default());
+    let packed = || layouts(schemas, Encoding::Packed);
+    let (stacks, others) = (Arc::new(StackTable::default()), Arc::new(StackTable::default()));
     let reader = Pieces { data: data.to_vec(), at: 0, sizes: sizes.to_vec(), turn: 0 };
-    let packed = layouts(schemas, Encoding::Packed);
-    let mut source = PackedSource::new(reader, packed, Arc::clone(&stacks)).unwrap();
+    let source = PackedSource::new(reader, packed(), Arc::clone(&stacks)).unwrap();
+    let recorded = PackedSource::recorded(data.to_vec(), packed(), Arc::clone(&others)).unwrap();
+    let outcome = read(schemas, source, &stacks);
+    assert_eq!(outcome, read(schemas, recorded, &others), "in memory");
+    outcome
+}
+
+fn read(schemas: &[EventSchema], mut source: impl Source, stacks: &StackTable) -> (Vec<Seen>, Option<Error>) {
     let aligned = layouts(schemas, Encoding::Aligned);
     let (mut run, mut seen) = (Run::default(), Vec::new());
     let mut watermark = 0;
     loop {
         let progress = source.read(&mut run);
         for &entry in run.entries() {
+            assert_eq!(run.record(entry)[8..10], entry.vouched.to_le_bytes());
             match Record::parse(&aligned, entry.cpu, run.record(entry)).unwrap() {
-                Record::Event(event) => seen.push(look(&event, &stacks)),
+                Record::Event(event) => seen.push(look(&event, stacks)),
                 Record::Stack(stack) => panic!("{stack:?}"),
             }
         }
