@@ -32,6 +32,8 @@ const PIECE: usize = 64 << 10;
 const DISORDER: u64 = 10_000_000;
 /// Slots of the cache of stacks seen lately.
 const RECENT: usize = 4096;
+/// Guesses at their places.
+const GUESSES: usize = 4 * RECENT;
 
 /// A packed stream.
 pub struct PackedSource<R> {
@@ -83,7 +85,6 @@ struct Plan {
 }
 
 /// A record of the usual kind: some integers, then at most a stack. The integers' places are known without reading it.
-#[derive(Default)]
 struct Usual {
     /// In the order of the aligned record: what one writes behind its integer is overwritten by those after it.
     moves: Box<[Move]>,
@@ -93,7 +94,9 @@ struct Usual {
     size: usize,
     /// The stack's place in the aligned record.
     stack: Option<usize>,
-    /// Bytes of the aligned record.
+    /// The aligned record, 0 but for the id.
+    blank: [u8; REACH],
+    /// Its bytes.
     aligned: usize,
 }
 
@@ -221,11 +224,10 @@ impl<R: Read + Send> PackedSource<R> {
                 break Err(wrong(place, format!("no event has the id {id}")));
             };
             let record = run.room(plan.room);
-            let done =
-                match plan.usual.as_ref().and_then(|usual| usual.decode(rest, record, &plan.blank, &mut self.recent)) {
-                    Some(done) => Ok(done),
-                    None => plan.decode(rest, record, &mut self.recent),
-                };
+            let done = match plan.usual.as_ref().and_then(|usual| usual.decode(rest, record, &mut self.recent)) {
+                Some(done) => Ok(done),
+                None => plan.decode(rest, record, &mut self.recent),
+            };
             match done {
                 Ok(Decoded { packed, aligned, time, cpu }) => {
                     let time = self.clock.next(time);
@@ -320,7 +322,7 @@ impl Plan {
         }
         let mut blank: Box<[u8]> = vec![0; layout.fixed_size as usize].into();
         blank[ALIGNED_ID as usize..][..2].copy_from_slice(&layout.schema.id.to_le_bytes());
-        let usual = Usual::new(&layout, &steps);
+        let usual = Usual::new(&steps, &blank);
         let room = (layout.max_size as usize).next_multiple_of(8).max(REACH);
         Ok(Self { layout, steps, blank, usual, longest: packed.max_size as usize, room })
     }
@@ -396,8 +398,17 @@ impl Plan {
 
 impl Usual {
     /// None for a record of another kind.
-    fn new(layout: &EventLayout, steps: &[Step]) -> Option<Self> {
-        let mut usual = Self { size: 1, aligned: layout.fixed_size as usize, ..Self::default() };
+    fn new(steps: &[Step], blank: &[u8]) -> Option<Self> {
+        let mut usual = Self {
+            moves: Box::default(),
+            time: None,
+            cpu: None,
+            size: 1,
+            stack: None,
+            blank: [0; REACH],
+            aligned: blank.len(),
+        };
+        usual.blank.get_mut(..blank.len())?.copy_from_slice(blank);
         let mut moves = Vec::new();
         for step in steps {
             let size = match step.ty {
@@ -430,10 +441,10 @@ impl Usual {
     /// As [`Plan::decode`] does it, only faster. None for a record that isn't whole or isn't right, and at the very end of
     /// what was read.
     #[inline]
-    fn decode(&self, bytes: &[u8], record: &mut [u8], blank: &[u8], recent: &mut Recent) -> Option<Decoded> {
+    fn decode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Option<Decoded> {
         let head = bytes.first_chunk::<REACH>()?;
-        record.get_mut(..blank.len())?.copy_from_slice(blank);
         let fixed = record.first_chunk_mut::<REACH>()?;
+        *fixed = self.blank;
         for one in &self.moves {
             one.copy(head, fixed);
         }
@@ -447,7 +458,7 @@ impl Usual {
                 return None;
             }
             let hash = if frames.is_empty() { 0 } else { recent.intern(frames) };
-            *record.get_mut(offset..)?.first_chunk_mut()? = hash.to_le_bytes();
+            fixed.get_mut(offset..offset + 8)?.copy_from_slice(&hash.to_le_bytes());
             packed += 1 + 8 * frames.len();
         }
         Some(Decoded { packed, aligned: self.aligned, time, cpu })
@@ -496,7 +507,7 @@ fn name(layout: &EventLayout, index: usize) -> String {
 struct Recent {
     stacks: Arc<StackTable>,
     /// Where a stack was last, by a few of its frames: a guess, which is right nearly always.
-    places: Box<[u16]>,
+    places: Box<[u16; GUESSES]>,
     /// By all frames.
     slots: Box<[Known]>,
 }
@@ -521,7 +532,7 @@ const FACTORS: [u64; 8] = [
 
 impl Recent {
     fn new(stacks: Arc<StackTable>) -> Self {
-        Self { stacks, places: vec![0; RECENT].into(), slots: vec![Known::default(); RECENT].into() }
+        Self { stacks, places: Box::new([0; GUESSES]), slots: vec![Known::default(); RECENT].into() }
     }
 
     #[inline]
@@ -558,12 +569,7 @@ fn hint(frames: &[[u8; 8]]) -> usize {
     let (first, middle) = (frame(0), frame(count / 2));
     let (before, behind) = (frame(count / 4), frame(count / 2 + count / 4));
     let mixed = first ^ before.rotate_left(17) ^ middle.rotate_left(34) ^ behind.rotate_left(51);
-    index((mixed ^ count as u64).wrapping_mul(FACTORS[0]))
-}
-
-#[inline]
-fn index(sum: u64) -> usize {
-    (sum >> (u64::BITS - RECENT.ilog2())) as usize
+    ((mixed ^ count as u64).wrapping_mul(FACTORS[0]) >> (u64::BITS - GUESSES.ilog2())) as usize
 }
 
 /// A slot: products that don't wait for each other, added up. The number of frames changes from stack to stack, and a
@@ -580,7 +586,7 @@ fn sum(frames: &[[u8; 8]]) -> usize {
         }
         _ => products(frames, 0),
     };
-    index(sum)
+    (sum >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 #[inline]
