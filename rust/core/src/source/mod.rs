@@ -1,6 +1,7 @@
 //! Where records come from. In: a ring, a pipe, a recording. Out: aligned records in a [`Run`].
 //!
-//! A source only moves bytes: what a record means is looked at once, by [`crate::merge`].
+//! A source only moves bytes, and what a record means is looked at once: by [`crate::merge`], or by a source that makes
+//! records itself and vouches for them.
 
 pub mod packed;
 
