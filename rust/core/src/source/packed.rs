@@ -12,10 +12,15 @@
 //!
 //! Once warm nothing is allocated per event.
 
+mod recent;
+mod usual;
+
 use std::ffi::CStr;
 use std::io::{Empty, ErrorKind, Read};
 use std::sync::Arc;
 
+use self::recent::Recent;
+use self::usual::{REACH, Usual};
 use super::{Progress, Run, Source};
 use crate::error::Error;
 use crate::event::Layouts;
@@ -30,10 +35,6 @@ const CHUNK: usize = 256 << 10;
 const PIECE: usize = 64 << 10;
 /// SystemTap puts its CPUs' records together nearly in order: in recordings they are less than 1 ms early or late.
 const DISORDER: u64 = 10_000_000;
-/// Slots of the cache of stacks seen lately.
-const RECENT: usize = 4096;
-/// Guesses at their places.
-const GUESSES: usize = 4 * RECENT;
 
 /// A packed stream.
 pub struct PackedSource<R> {
@@ -82,33 +83,6 @@ struct Plan {
     longest: usize,
     /// Bytes that decoding may write to.
     room: usize,
-}
-
-/// A record of the usual kind: some integers, then at most a stack. The integers' places are known without reading it.
-struct Usual {
-    /// In the order of the aligned record: what one writes behind its integer is overwritten by those after it.
-    moves: Box<[Move]>,
-    time: Option<Move>,
-    cpu: Option<Move>,
-    /// Bytes of the packed record up to the end of the integers, the id included.
-    size: usize,
-    /// The stack's place in the aligned record.
-    stack: Option<usize>,
-    /// The aligned record, 0 but for the id.
-    blank: [u8; REACH],
-    /// Its bytes.
-    aligned: usize,
-}
-
-/// How far into a record the integers of a usual one reach, when packed and when aligned.
-const REACH: usize = 64;
-
-/// Eight bytes, of which the integer's are taken.
-#[derive(Clone, Copy)]
-struct Move {
-    from: usize,
-    to: usize,
-    mask: u64,
 }
 
 struct Step {
@@ -396,90 +370,6 @@ impl Plan {
     }
 }
 
-impl Usual {
-    /// None for a record of another kind.
-    fn new(steps: &[Step], blank: &[u8]) -> Option<Self> {
-        let mut usual = Self {
-            moves: Box::default(),
-            time: None,
-            cpu: None,
-            size: 1,
-            stack: None,
-            blank: [0; REACH],
-            aligned: blank.len(),
-        };
-        usual.blank.get_mut(..blank.len())?.copy_from_slice(blank);
-        let mut moves = Vec::new();
-        for step in steps {
-            let size = match step.ty {
-                _ if usual.stack.is_some() => return None,
-                FieldType::Int { size, .. } => usize::from(size),
-                FieldType::Name => 2,
-                FieldType::Stack { .. } => {
-                    usual.stack = Some(step.offset);
-                    continue;
-                }
-                FieldType::FixedString { .. } | FieldType::String { .. } | FieldType::Bytes { .. } => return None,
-            };
-            let one = Move { from: usual.size, to: step.offset, mask: u64::MAX >> (64 - 8 * size) };
-            if one.from.max(one.to) + size_of::<u64>() > REACH {
-                return None;
-            }
-            match step.role {
-                Role::Time => usual.time = Some(one),
-                Role::Cpu => usual.cpu = Some(one),
-                Role::Capture | Role::Key => {}
-            }
-            moves.push(one);
-            usual.size += size;
-        }
-        moves.sort_unstable_by_key(|one| one.to);
-        usual.moves = moves.into();
-        Some(usual)
-    }
-
-    /// As [`Plan::decode`] does it, only faster. None for a record that isn't whole or isn't right, and at the very end of
-    /// what was read.
-    #[inline]
-    fn decode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Option<Decoded> {
-        let head = bytes.first_chunk::<REACH>()?;
-        let fixed = record.first_chunk_mut::<REACH>()?;
-        *fixed = self.blank;
-        for one in &self.moves {
-            one.copy(head, fixed);
-        }
-        let time = self.time.map(|one| one.value(head));
-        let cpu = u16::try_from(self.cpu.map_or(0, |one| one.value(head))).ok()?;
-        let mut packed = self.size;
-        if let Some(offset) = self.stack {
-            let (&count, rest) = bytes.get(packed..)?.split_first()?;
-            let frames = rest.as_chunks::<8>().0.get(..usize::from(count))?;
-            if u32::from(count) > MAX_FRAMES {
-                return None;
-            }
-            let hash = if frames.is_empty() { 0 } else { recent.intern(frames) };
-            fixed.get_mut(offset..offset + 8)?.copy_from_slice(&hash.to_le_bytes());
-            packed += 1 + 8 * frames.len();
-        }
-        Some(Decoded { packed, aligned: self.aligned, time, cpu })
-    }
-}
-
-impl Move {
-    #[inline]
-    fn value(self, head: &[u8; REACH]) -> u64 {
-        let word = head.get(self.from..self.from + 8).and_then(|word| word.first_chunk());
-        word.map_or(0, |word| u64::from_le_bytes(*word) & self.mask)
-    }
-
-    #[inline]
-    fn copy(self, head: &[u8; REACH], fixed: &mut [u8; REACH]) {
-        if let Some(place) = fixed.get_mut(self.to..self.to + 8) {
-            place.copy_from_slice(&self.value(head).to_le_bytes());
-        }
-    }
-}
-
 /// The bytes before the NUL.
 #[inline]
 fn string<'a>(layout: &EventLayout, rest: &'a [u8], limit: usize, at: usize, index: usize) -> Result<&'a [u8], Stop> {
@@ -500,105 +390,6 @@ fn no_cpu(layout: &EventLayout, at: usize, index: usize, value: u64) -> Stop {
 fn name(layout: &EventLayout, index: usize) -> String {
     let field = layout.schema.fields.get(index);
     format!("the field {}", field.map_or("?", |field| field.name.as_str()))
-}
-
-/// Stacks seen lately: nearly every stack is one of them, and needs neither a lock nor its content hash, each step of
-/// which waits for the one before it.
-struct Recent {
-    stacks: Arc<StackTable>,
-    /// Where a stack was last, by a few of its frames: a guess, which is right nearly always.
-    places: Box<[u16; GUESSES]>,
-    /// By all frames.
-    slots: Box<[Known]>,
-}
-
-#[derive(Default, Clone)]
-struct Known {
-    hash: u64,
-    frames: Box<[[u8; 8]]>,
-}
-
-/// Odd, and without a pattern: digits of pi.
-const FACTORS: [u64; 8] = [
-    0x243F_6A88_85A3_08D3,
-    0x1319_8A2E_0370_7345,
-    0xA409_3822_299F_31D1,
-    0x082E_FA98_EC4E_6C89,
-    0x4528_21E6_38D0_1377,
-    0xBE54_66CF_34E9_0C6D,
-    0xC0AC_29B7_C97C_50DD,
-    0x3F84_D5B5_B547_0917,
-];
-
-impl Recent {
-    fn new(stacks: Arc<StackTable>) -> Self {
-        Self { stacks, places: Box::new([0; GUESSES]), slots: vec![Known::default(); RECENT].into() }
-    }
-
-    #[inline]
-    fn intern(&mut self, frames: &[[u8; 8]]) -> u64 {
-        let place = &mut self.places[hint(frames)];
-        match self.slots.get(usize::from(*place)) {
-            Some(known) if *known.frames == *frames => known.hash,
-            _ => look_up(&self.stacks, &mut self.slots, place, frames),
-        }
-    }
-}
-
-/// By all frames.
-#[inline(never)]
-fn look_up(stacks: &StackTable, slots: &mut [Known], place: &mut u16, frames: &[[u8; 8]]) -> u64 {
-    let index = sum(frames);
-    let other = index ^ 1;
-    *place = index as u16;
-    if *slots[index].frames != *frames {
-        slots.swap(index, other);
-        if *slots[index].frames != *frames {
-            slots[index] = Known { hash: define(stacks, frames), frames: frames.into() };
-        }
-    }
-    slots[index].hash
-}
-
-/// Where the place is noted: a sum over the length and four frames, the outermost ones not among them, for they are
-/// the same in nearly every stack.
-#[inline]
-fn hint(frames: &[[u8; 8]]) -> usize {
-    let count = frames.len();
-    let frame = |index: usize| frames.get(index).map_or(0, |frame| u64::from_le_bytes(*frame));
-    let (first, middle) = (frame(0), frame(count / 2));
-    let (before, behind) = (frame(count / 4), frame(count / 2 + count / 4));
-    let mixed = first ^ before.rotate_left(17) ^ middle.rotate_left(34) ^ behind.rotate_left(51);
-    ((mixed ^ count as u64).wrapping_mul(FACTORS[0]) >> (u64::BITS - GUESSES.ilog2())) as usize
-}
-
-/// A slot: products that don't wait for each other, added up. The number of frames changes from stack to stack, and a
-/// loop over it would be mispredicted each time: blocks of four or eight that overlap at the end need none, or few turns.
-#[inline]
-fn sum(frames: &[[u8; 8]]) -> usize {
-    let sum = match (frames.first_chunk::<4>(), frames.last_chunk::<4>(), frames.last_chunk::<8>()) {
-        (Some(first), Some(last), _) if frames.len() <= 8 => {
-            products(first, 0).wrapping_add(products(last, 4)).wrapping_add(frames.len() as u64)
-        }
-        (_, _, Some(last)) => {
-            let blocks = frames.as_chunks::<8>().0.iter().map(|block| products(block, 0));
-            blocks.fold(products(last, 0), |sum, block| sum.rotate_left(1).wrapping_add(block))
-        }
-        _ => products(frames, 0),
-    };
-    (sum >> (u64::BITS - RECENT.ilog2())) as usize
-}
-
-#[inline]
-fn products(frames: &[[u8; 8]], first: usize) -> u64 {
-    let factors = FACTORS.iter().skip(first);
-    let products = frames.iter().zip(factors).map(|(frame, factor)| u64::from_le_bytes(*frame).wrapping_mul(*factor));
-    products.fold(0, u64::wrapping_add)
-}
-
-#[cold]
-fn define(stacks: &StackTable, frames: &[[u8; 8]]) -> u64 {
-    stacks.intern(0, frames.iter().map(|frame| u64::from_le_bytes(*frame)))
 }
 
 /// Copies an integer, and gives it.
