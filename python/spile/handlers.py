@@ -352,10 +352,10 @@ def _title(thing: Any) -> str:
 
 
 def _near(word: str, choices: Sequence[str], prefix: str = "") -> str:
-    import difflib
+    from . import _native
 
     unique = list(dict.fromkeys(choices))
-    near = difflib.get_close_matches(word, unique, n=3, cutoff=0.5)
+    near = _native.nearest(word, unique)
     if near:
         return "; did you mean " + " or ".join(prefix + choice for choice in near) + "?"
     return f"; there is {', '.join(prefix + choice for choice in unique[:8])}" if unique else "; there is none"
