@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import SpecError
+from .near import alternatives
 
 Function = Callable[..., Any]
 Argument = int | str | tuple[Any]
@@ -117,7 +118,7 @@ def _meant(name: str, function: Function, candidates: Sequence[Candidate]) -> tu
         return fits[0][0].index, fits[0][1]
     if not fits:
         known = [word for candidate in candidates for word in (candidate.name, *candidate.members)]
-        raise SpecError(f"{name} fits no probe{_near(wanted, known, 'on_')}", declared_at=location(function))
+        raise SpecError(f"{name} fits no probe{alternatives(wanted, known, 'on_')}", declared_at=location(function))
     listed = " and ".join(
         f"probe {candidate.name!r}"
         + ("" if target is None else f"'s member {wanted!r}")
@@ -210,7 +211,7 @@ class _Binding:
             if parameter.default is parameter.empty:
                 raise self.error(
                     f"parameter {parameter.name!r} of {_title(self.function)} is not captured by probe "
-                    f"{self.probe!r}{_near(parameter.name, self.fields)}; capture it, or take 'event'"
+                    f"{self.probe!r}{alternatives(parameter.name, self.fields)}; capture it, or take 'event'"
                 )
             if parameter.kind is parameter.KEYWORD_ONLY:
                 return
@@ -349,16 +350,6 @@ def location(function: Function) -> str | None:
 def _title(thing: Any) -> str:
     name = getattr(thing, "__name__", None)
     return str(name) if name else f"handlers={type(thing).__name__}(…)"
-
-
-def _near(word: str, choices: Sequence[str], prefix: str = "") -> str:
-    from . import _native
-
-    unique = list(dict.fromkeys(choices))
-    near = _native.nearest(word, unique)
-    if near:
-        return "; did you mean " + " or ".join(prefix + choice for choice in near) + "?"
-    return f"; there is {', '.join(prefix + choice for choice in unique[:8])}" if unique else "; there is none"
 
 
 def _annotations(function: Function) -> Mapping[str, Any]:

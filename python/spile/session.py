@@ -22,6 +22,7 @@ from .command import Arguments, Command, check_pid
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
+from .near import alternatives
 from .probe import E, Fields, Probe, Where, caller
 from .running import EndedBy, Running, noting_descriptors, reason_of
 from .spec import Limits, SessionSpec, Target, TargetFilter
@@ -185,7 +186,7 @@ class Session:
         for probe in self._probes:
             if probe.name == name:
                 return probe
-        raise KeyError(f"no probe is called {name!r}{handling._near(name, [probe.name for probe in self._probes])}")
+        raise KeyError(f"no probe is called {name!r}{alternatives(name, [probe.name for probe in self._probes])}")
 
     # Life -------------------------------------------------------------------------------------------------------------
 

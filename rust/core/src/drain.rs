@@ -90,11 +90,6 @@ impl Drain {
         self.shared.lock().error.take()
     }
 
-    /// Whether nothing more will be read.
-    pub fn has_ended(&self) -> bool {
-        self.shared.lock().has_ended
-    }
-
     /// Events delivered after later ones, by event id.
     pub fn late(&self) -> Vec<u64> {
         self.shared.lock().late.clone()

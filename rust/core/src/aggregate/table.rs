@@ -43,11 +43,12 @@ impl Counts {
         }
     }
 
-    fn is_keyed(&self) -> usize {
+    /// An empty one for keys of as many parts.
+    fn fresh(&self) -> Self {
         match self {
-            Self::Cell(_) => 0,
-            Self::One(_) => 1,
-            Self::Many(_) => 2,
+            Self::Cell(_) => Self::Cell(0),
+            Self::One(_) => Self::One(HashMap::default()),
+            Self::Many(_) => Self::Many(HashMap::default()),
         }
     }
 
@@ -162,7 +163,7 @@ impl Table {
     /// Everything, and begins anew.
     pub fn take(&self) -> Vec<Row> {
         let mut state = self.state();
-        let fresh = Counts::new(state.counts.is_keyed());
+        let fresh = state.counts.fresh();
         let counts = std::mem::replace(&mut state.counts, fresh);
         let strings = std::mem::take(&mut state.strings);
         drop(state);
