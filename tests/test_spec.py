@@ -109,7 +109,17 @@ def test_the_form() -> None:
     assert form["version"] == 1
     assert form["target"] == {"pid": None, "follow": True, "cgroup": None, "exclude_self": True}
     (probe,) = form["probes"]
-    assert list(probe) == ["name", "declared_at", "targets", "capture", "where", "aggregates", "deliver"]
+    assert list(probe) == [
+        "name",
+        "declared_at",
+        "targets",
+        "span",
+        "attach",
+        "capture",
+        "where",
+        "aggregates",
+        "deliver",
+    ]
     assert probe["targets"] == [{"kind": "tracepoint", "category": "sched", "name": "sched_switch"}]
     assert probe["capture"]["kind"] == "fields"
     assert probe["aggregates"][0]["function"] == "count"

@@ -145,10 +145,39 @@ class Profile:
         return cls(reader.members("kind", "hz")["hz"].integer(0, _U64))
 
 
-Target = Tracepoint | RawTracepoint | Profile
-_TARGETS: dict[str, type[Tracepoint] | type[RawTracepoint] | type[Profile]] = {
-    target.kind: target for target in (Tracepoint, RawTracepoint, Profile)
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A kernel function's entry; fields are its arguments."""
+
+    kind: ClassVar[str] = "function"
+    name: str
+
+    @property
+    def spelling(self) -> str:
+        """As the command line has it: ``function:vfs_read``."""
+        return f"{self.kind}:{self.name}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        return cls(reader.members("kind", "name")["name"].text())
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionReturn(Function):
+    """A kernel function's return; fields are the arguments as they were at its entry."""
+
+    kind: ClassVar[str] = "function_return"
+
+
+Target = Tracepoint | RawTracepoint | Profile | Function
+_TARGETS: dict[str, type[Target]] = {
+    target.kind: target for target in (Tracepoint, RawTracepoint, Profile, Function, FunctionReturn)
 }
+#: How a function is attached; `auto` is the best that the kernel offers.
+ATTACH = ("auto", "fentry", "kprobe_multi", "kprobe")
 
 
 def _read_target(reader: Reader) -> Target:
@@ -169,6 +198,54 @@ class NamedExpr:
     def read(cls, reader: Reader) -> Self:
         parts = reader.members("name", "expr")
         return cls(parts["name"].text(), read_value(parts["expr"]))
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSide:
+    """One of the probes that a span pairs."""
+
+    #: The index of a probe that stands before the span's own.
+    probe: int
+    #: What start and end have in common: an integer of the probe's.
+    key: ValueNode
+
+    def to_json(self) -> dict[str, Any]:
+        return {"probe": self.probe, "key": self.key.to_json()}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("probe", "key")
+        return cls(parts["probe"].integer(0, _U32), read_value(parts["key"]))
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSpec:
+    """Two probes that make one: what begins at the start ends at the next end with the same key."""
+
+    start: tuple[SpanSide, ...]
+    end: tuple[SpanSide, ...]
+    #: Whether a second start begins anew; else the first one stays.
+    restart: bool = True
+    #: Starts without an end that the kernel keeps at most.
+    max_open: int = 65536
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "start": [side.to_json() for side in self.start],
+            "end": [side.to_json() for side in self.end],
+            "restart": self.restart,
+            "max_open": self.max_open,
+        }
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        parts = reader.members("start", "end", "restart", "max_open")
+        return cls(
+            start=tuple(map(SpanSide.read, parts["start"])),
+            end=tuple(map(SpanSide.read, parts["end"])),
+            restart=parts["restart"].flag(),
+            max_open=parts["max_open"].integer(0, _U32),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +270,7 @@ class ProbeSpec:
 
     #: Unique within the session.
     name: str
-    #: What it is attached to; more than one makes a group.
+    #: What it is attached to; more than one makes a group. A span has none.
     targets: tuple[Target, ...]
     #: What an event carries, in this order; None for every field of the target's own.
     capture: tuple[NamedExpr, ...] | None = ()
@@ -205,6 +282,10 @@ class ProbeSpec:
     deliver: bool = True
     #: The script's file and line, for error messages.
     declared_at: str | None = None
+    #: What it pairs, if it is a span.
+    span: SpanSpec | None = None
+    #: How its functions are attached: one of `ATTACH`.
+    attach: str = "auto"
 
     def to_json(self) -> dict[str, Any]:
         if self.capture is None:
@@ -215,6 +296,8 @@ class ProbeSpec:
             "name": self.name,
             "declared_at": self.declared_at,
             "targets": [target.to_json() for target in self.targets],
+            "span": None if self.span is None else self.span.to_json(),
+            "attach": self.attach,
             "capture": capture,
             "where": None if self.condition is None else self.condition.to_json(),
             "aggregates": [aggregate.to_json() for aggregate in self.aggregates],
@@ -223,11 +306,15 @@ class ProbeSpec:
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members("name", "targets", "capture", "aggregates", "deliver", optional=("where", "declared_at"))
-        where, declared_at = parts["where"], parts["declared_at"]
+        parts = reader.members(
+            "name", "targets", "capture", "aggregates", "deliver", optional=("where", "declared_at", "span", "attach")
+        )
+        where, declared_at, span, attach = parts["where"], parts["declared_at"], parts["span"], parts["attach"]
         return cls(
             name=parts["name"].text(),
             targets=tuple(map(_read_target, parts["targets"])),
+            span=None if span.absent else SpanSpec.read(span),
+            attach="auto" if attach.absent else attach.choice(*ATTACH),
             capture=_read_capture(parts["capture"]),
             condition=None if where.absent else read_condition(where),
             aggregates=tuple(map(AggregateSpec.read, parts["aggregates"])),

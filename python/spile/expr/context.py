@@ -10,11 +10,13 @@ from spile.reader import Reader
 
 STRINGS = ("comm", "probe_name")
 NUMBERS = ("pid", "tid", "ppid", "uid", "gid", "cgroup", "cpu", "timestamp", "utime", "stime", "task")
+#: What only returns and spans have.
+OUTCOMES = ("ret", "error", "elapsed")
 
 
 @dataclass(frozen=True, slots=True)
 class Context(ValueNode):
-    """`name` is one of `STRINGS` and `NUMBERS`."""
+    """`name` is one of `STRINGS`, `NUMBERS` and `OUTCOMES`."""
 
     op: ClassVar[str] = "context"
     name: str
@@ -28,7 +30,7 @@ class Context(ValueNode):
 
     @classmethod
     def read(cls, reader: Reader, nodes: Nodes) -> Context:
-        return cls(reader.members("op", "name")["name"].choice(*NUMBERS, *STRINGS))
+        return cls(reader.members("op", "name")["name"].choice(*NUMBERS, *STRINGS, *OUTCOMES))
 
     def spell(self) -> str:
         return self.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from spile.expr.at_start import AtStart
 from spile.expr.binary import Binary
 from spile.expr.compare import Compare
 from spile.expr.context import Context
@@ -18,7 +19,7 @@ from spile.expr.unary import Unary
 from spile.reader import Reader
 
 _VALUES: dict[str, type[ValueNode]] = {
-    node.op: node for node in (Field, Context, StackTrace, Integer, Binary, Unary, String)
+    node.op: node for node in (Field, Context, StackTrace, Integer, Binary, Unary, AtStart, String)
 }
 _CONDITIONS: dict[str, type[ConditionNode]] = {
     node.op: node for node in (Compare, StringIn, StartsWith, IsIn, And, Or, Not)

@@ -12,8 +12,8 @@ use spile_bpf::engine::Engine;
 use spile_core::event::Event;
 use spile_core::merge::Merge;
 use spile_core::spec::{
-    Capture, Context, Expr, Limits, NamedExpr, PathStep, ProbeSpec, SPEC_VERSION, SessionSpec, StackSpace, Target,
-    TargetFilter,
+    Attach, Capture, Context, Expr, Limits, NamedExpr, PathStep, ProbeSpec, SPEC_VERSION, SessionSpec, StackSpace,
+    Target, TargetFilter,
 };
 
 const CALLS: u32 = 1_000_000;
@@ -46,6 +46,8 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
             name: "storm".into(),
             declared_at: None,
             targets: vec![target],
+            span: None,
+            attach: Attach::Auto,
             capture: Capture::Fields { fields },
             condition: None,
             aggregates: Vec::new(),

@@ -127,6 +127,8 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
             name,
             declared_at: None,
             targets: vec![target, Target::Profile { hz: 99 }],
+            span: None,
+            attach: Attach::Auto,
             capture: Capture::Fields { fields },
             condition,
             aggregates: vec![AggregateSpec { function: AggregateFunction::Count, by }],

@@ -103,7 +103,9 @@ pub fn uses_task(expr: &Expr) -> bool {
     match expr {
         Expr::Context { name } => matches!(name, Context::Ppid | Context::Utime | Context::Stime),
         Expr::Binary { left, right, .. } => uses_task(left) || uses_task(right),
-        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => uses_task(inner),
+        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } | Expr::AtStart { value: inner } => {
+            uses_task(inner)
+        }
         Expr::Field { .. } | Expr::Stack { .. } | Expr::Int { .. } => false,
     }
 }
@@ -133,9 +135,13 @@ pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<F
             Context::Cgroup | Context::Timestamp | Context::Utime | Context::Stime | Context::Task => {
                 FieldType::Int { size: 8, signed: false }
             }
+            Context::Ret => FieldType::Int { size: 8, signed: true },
+            Context::Error => FieldType::Int { size: 4, signed: true },
+            Context::Elapsed => FieldType::Int { size: 8, signed: false },
             Context::ProbeName => FieldType::Name,
         },
         Expr::Stack { space, .. } => FieldType::Stack { space: *space },
+        Expr::AtStart { .. } => return Err(Error::spec(place, "only a span has a start")),
         Expr::String { pointer, limit } => {
             integer(pointer, fields, place)?;
             if *limit == 0 || *limit > MAX_STRING {

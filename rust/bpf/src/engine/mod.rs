@@ -199,7 +199,7 @@ impl Drop for Engine {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use spile_core::merge::Merge;
-    use spile_core::spec::{Capture, Limits, ProbeSpec, SPEC_VERSION, Target, TargetFilter};
+    use spile_core::spec::{Attach, Capture, Limits, ProbeSpec, SPEC_VERSION, Target, TargetFilter};
 
     use super::*;
 
@@ -212,6 +212,8 @@ mod tests {
                 name: "many".into(),
                 declared_at: None,
                 targets: vec![Target::RawTracepoint { name: "sys_enter".into() }],
+                span: None,
+                attach: Attach::Auto,
                 capture: Capture::Fields { fields: Vec::new() },
                 condition: None,
                 aggregates: Vec::new(),

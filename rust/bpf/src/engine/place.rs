@@ -65,6 +65,9 @@ pub(super) fn resolve(target: &Target, wants: &Wants<'_>, kernel: &KernelView) -
         Target::Tracepoint { category, name } => tracepoint(category, name, wants, kernel),
         Target::RawTracepoint { name } => raw_tracepoint(name, kernel),
         Target::Profile { hz } => profile(*hz),
+        Target::Function { .. } | Target::FunctionReturn { .. } => {
+            Err(Error::Unsupported { message: format!("{} can't be probed yet", target.spelling()) })
+        }
     }
 }
 

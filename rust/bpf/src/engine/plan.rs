@@ -154,7 +154,11 @@ fn wants(probe: &ProbeSpec) -> Wants<'_> {
                 look(left, wants);
                 look(right, wants);
             }
-            Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => look(inner, wants),
+            Expr::Unary { operand: inner, .. }
+            | Expr::String { pointer: inner, .. }
+            | Expr::AtStart { value: inner } => {
+                look(inner, wants);
+            }
             Expr::Context { .. } | Expr::Int { .. } => {}
         }
     }

@@ -9,8 +9,8 @@ use spile_bpf::compile::{Access, Fields, Filter, KernelOffsets, Options, Program
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
 use spile_core::spec::{
-    AggregateFunction, AggregateSpec, BinaryOperator, Capture, CompareOperator, Condition, Context, Expr, NamedExpr,
-    PathStep, ProbeSpec, StackSpace, Target, UnaryOperator,
+    AggregateFunction, AggregateSpec, Attach, BinaryOperator, Capture, CompareOperator, Condition, Context, Expr,
+    NamedExpr, PathStep, ProbeSpec, StackSpace, Target, UnaryOperator,
 };
 
 /// Fields by name.
@@ -71,6 +71,8 @@ pub fn probe(captures: &[Expr], condition: Option<Condition>) -> ProbeSpec {
         name: "test.probe".into(),
         declared_at: None,
         targets: vec![Target::Profile { hz: 1 }],
+        span: None,
+        attach: Attach::Auto,
         capture: Capture::Fields { fields },
         condition,
         aggregates: Vec::new(),

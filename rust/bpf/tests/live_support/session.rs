@@ -8,7 +8,7 @@ use spile_core::event::{Event, Value};
 use spile_core::loss::Row;
 use spile_core::merge::Merge;
 use spile_core::spec::{
-    Capture, CompareOperator, Condition, Context, Expr, Limits, NamedExpr, PathStep, ProbeSpec, SPEC_VERSION,
+    Attach, Capture, CompareOperator, Condition, Context, Expr, Limits, NamedExpr, PathStep, ProbeSpec, SPEC_VERSION,
     SessionSpec, StackSpace, Target, TargetFilter,
 };
 use spile_core::stack::StackTable;
@@ -120,6 +120,8 @@ pub fn probe(target: Target, captures: &[(&str, Expr)], condition: Option<Condit
         name: target.spelling().rsplit(':').next().unwrap_or_default().into(),
         declared_at: Some("script.py:7".into()),
         targets: vec![target],
+        span: None,
+        attach: Attach::Auto,
         capture: Capture::Fields { fields: captures.iter().map(named).collect() },
         condition,
         aggregates: Vec::new(),

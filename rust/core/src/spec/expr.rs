@@ -48,6 +48,11 @@ pub enum Expr {
         /// Its operand.
         operand: Box<Expr>,
     },
+    /// A value as it was at the start of a span, or at a function's entry.
+    AtStart {
+        /// Computed there.
+        value: Box<Expr>,
+    },
     /// A NUL-terminated string behind a pointer.
     String {
         /// The address, of user or kernel memory.
@@ -85,6 +90,12 @@ pub enum Context {
     Stime,
     Task,
     ProbeName,
+    /// What a function returned; of its type.
+    Ret,
+    /// The errno that a function returned, as a positive number: `-ret` within 1 … 4095, else 0.
+    Error,
+    /// Nanoseconds from the start of a span, or a function's entry.
+    Elapsed,
 }
 
 /// Which stack.

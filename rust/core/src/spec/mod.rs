@@ -67,8 +67,13 @@ pub struct ProbeSpec {
     pub name: String,
     /// The script's file and line, for error messages.
     pub declared_at: Option<String>,
-    /// What it is attached to; more than one makes a group.
+    /// What it is attached to; more than one makes a group. A span has none.
     pub targets: Vec<Target>,
+    /// What it pairs, if it is a span.
+    pub span: Option<SpanSpec>,
+    /// How its functions are attached.
+    #[serde(default)]
+    pub attach: Attach,
     /// What an event carries.
     pub capture: Capture,
     /// The condition under which the probe fires.
@@ -124,6 +129,55 @@ pub enum Target {
         /// Samples per second and CPU.
         hz: u64,
     },
+    /// A kernel function's entry; fields are its arguments.
+    Function {
+        /// The function's name.
+        name: String,
+    },
+    /// A kernel function's return; fields are the arguments as they were at its entry.
+    FunctionReturn {
+        /// The function's name.
+        name: String,
+    },
+}
+
+/// How a function is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// By the best means that the kernel offers.
+    #[default]
+    Auto,
+    /// `BPF_TRACE_FENTRY` and `BPF_TRACE_FEXIT`: a trampoline.
+    Fentry,
+    /// `BPF_TRACE_KPROBE_MULTI`: many functions by one link.
+    KprobeMulti,
+    /// A kprobe, and a kretprobe, for each function.
+    Kprobe,
+}
+
+/// Two probes that make one: what begins at the start ends at the next end with the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpanSpec {
+    /// What begins it.
+    pub start: Vec<SpanSide>,
+    /// What ends it; its fields are the span's.
+    pub end: Vec<SpanSide>,
+    /// Whether a second start begins anew; else the first one stays.
+    pub restart: bool,
+    /// Starts without an end that the kernel keeps at most.
+    pub max_open: u32,
+}
+
+/// One of the probes that a span pairs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpanSide {
+    /// The index of a probe that stands before the span's own. Its `where=` holds for the span too.
+    pub probe: u32,
+    /// What start and end have in common: an integer of the probe's.
+    pub key: Expr,
 }
 
 /// Something accumulated over a probe's events.
@@ -179,7 +233,8 @@ impl Target {
     /// The last part of its spelling, which names its events.
     pub fn last_name(&self) -> String {
         match self {
-            Self::Tracepoint { name, .. } | Self::RawTracepoint { name } => name.clone(),
+            Self::Tracepoint { name, .. } | Self::RawTracepoint { name } | Self::Function { name } => name.clone(),
+            Self::FunctionReturn { name } => format!("{name}_return"),
             Self::Profile { .. } => "profile".into(),
         }
     }
@@ -190,6 +245,8 @@ impl Target {
             Self::Tracepoint { category, name } => format!("tracepoint:{category}:{name}"),
             Self::RawTracepoint { name } => format!("raw_tracepoint:{name}"),
             Self::Profile { hz } => format!("profile:{hz}"),
+            Self::Function { name } => format!("function:{name}"),
+            Self::FunctionReturn { name } => format!("function_return:{name}"),
         }
     }
 }

@@ -167,7 +167,9 @@ fn names_probe(expr: &Expr) -> bool {
     match expr {
         Expr::Context { name } => *name == spile_core::spec::Context::ProbeName,
         Expr::Binary { left, right, .. } => names_probe(left) || names_probe(right),
-        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => names_probe(inner),
+        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } | Expr::AtStart { value: inner } => {
+            names_probe(inner)
+        }
         Expr::Field { .. } | Expr::Stack { .. } | Expr::Int { .. } => false,
     }
 }

@@ -86,6 +86,9 @@ impl Build<'_> {
                 Some(time) => Int::reg(time, 8, false),
                 None => Int::reg(raw(self, Helper::KtimeGetNs), 8, false),
             },
+            (Context::Ret | Context::Error | Context::Elapsed, _) => {
+                return self.refuse("only a return or a span has it");
+            }
             (Context::ProbeName, _) => Int::constant(i64::from(self.request.options.event_id), 2, false),
             _ => return self.refuse("comm is a string: compare it with strings"),
         })
@@ -119,7 +122,9 @@ fn facts_of(expr: &Expr, facts: &mut Vec<SharedFact>) {
             facts_of(left, facts);
             facts_of(right, facts);
         }
-        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => facts_of(inner, facts),
+        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } | Expr::AtStart { value: inner } => {
+            facts_of(inner, facts)
+        }
         Expr::Field { .. } | Expr::Stack { .. } | Expr::Int { .. } => {}
     }
 }

@@ -82,6 +82,7 @@ impl Build<'_> {
                 })
             }
             Expr::Stack { .. } => self.refuse("a stack is no number"),
+            Expr::AtStart { .. } => self.refuse("only a span has a start"),
             Expr::String { .. } => self.refuse("a string is no number"),
         }
     }

@@ -49,6 +49,7 @@ pub(super) fn kind(expr: &Expr) -> Kind {
         Expr::Context { name: Context::Comm } | Expr::String { .. } => Kind::String,
         Expr::Context { name: Context::ProbeName } => Kind::Name,
         Expr::Stack { .. } => Kind::Stack,
+        Expr::AtStart { value } => kind(value),
         Expr::Context { .. } | Expr::Int { .. } | Expr::Binary { .. } | Expr::Unary { .. } => Kind::Int,
     }
 }
@@ -65,6 +66,7 @@ pub(super) fn check(expr: &Expr, wanted: Wanted, path: &str, place: Place<'_>, f
     match expr {
         Expr::Field { path: steps } => field(steps, path, place.targets, faults),
         Expr::Context { .. } => {}
+        Expr::AtStart { value } => check(value, wanted, &format!("{path}.value"), place, faults),
         Expr::Stack { depth, .. } => {
             if let Some(depth) = depth
                 && !(1..=MAX_FRAMES).contains(depth)

@@ -14,6 +14,9 @@ const MAX_HZ: u64 = 100_000;
 /// The longest name that tracefs holds (`MAX_EVENT_NAME_LEN` is 64; some room for what comes).
 const MAX_NAME: usize = 128;
 
+/// The longest symbol that the kernel holds (`KSYM_NAME_LEN`, less its NUL).
+const MAX_FUNCTION: usize = 511;
+
 pub(super) fn probes(spec: &SessionSpec, faults: &mut Faults) {
     if spec.probes.is_empty() {
         faults
@@ -37,7 +40,9 @@ pub(super) fn probes(spec: &SessionSpec, faults: &mut Faults) {
 }
 
 fn probe(probe: &ProbeSpec, path: &str, buffer: u64, faults: &mut Faults) {
-    targets(&probe.targets, &format!("{path}.targets"), faults);
+    if probe.span.is_none() {
+        targets(&probe.targets, &format!("{path}.targets"), faults);
+    }
     if !probe.deliver && probe.aggregates.is_empty() {
         faults.add(
             path,
@@ -70,6 +75,7 @@ fn targets(targets: &[Target], path: &str, faults: &mut Faults) {
                 target_name(name, "name", &path, faults);
             }
             Target::RawTracepoint { name } => target_name(name, "name", &path, faults),
+            Target::Function { name } | Target::FunctionReturn { name } => function_name(name, &path, faults),
             Target::Profile { hz } if !(1..=MAX_HZ).contains(hz) => {
                 faults.add(format!("{path}.hz"), format!("hz={hz}: a timer takes 1 to {MAX_HZ} samples a second"));
             }
@@ -78,6 +84,17 @@ fn targets(targets: &[Target], path: &str, faults: &mut Faults) {
         if !seen.insert(target) {
             faults.add(path, format!("{} stands twice in one probe: name it once", target.spelling()));
         }
+    }
+}
+
+fn function_name(name: &str, path: &str, faults: &mut Faults) {
+    let is_sane = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
+    if name.is_empty() || name.len() > MAX_FUNCTION || !name.chars().all(is_sane) {
+        let shown = super::words::literal(name.as_bytes());
+        faults.add(
+            format!("{path}.name"),
+            format!("{shown} can't be a function's name: letters, digits, _ and . make one"),
+        );
     }
 }
 

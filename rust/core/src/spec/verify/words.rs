@@ -30,6 +30,7 @@ fn spell(expr: &Expr, levels: usize) -> String {
             let sign = if *operator == UnaryOperator::Negate { "-" } else { "~" };
             format!("{sign}{}", spell(operand, levels))
         }
+        Expr::AtStart { value } => format!("at_start({})", spell(value, levels)),
         Expr::String { pointer, .. } => format!("string({})", spell(pointer, levels)),
     }
 }
@@ -59,6 +60,9 @@ pub(super) fn context(name: Context) -> &'static str {
         Context::Stime => "stime",
         Context::Task => "task",
         Context::ProbeName => "probe_name",
+        Context::Ret => "ret",
+        Context::Error => "error",
+        Context::Elapsed => "elapsed",
     }
 }
 
