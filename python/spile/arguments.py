@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import SpecError, Unsupported
-
-
-def check_engine(engine: str) -> None:
-    """Refuses an engine that isn't there."""
-    if engine == "systemtap":
-        raise Unsupported("the SystemTap engine is not there yet; engine='bpf' needs nothing to be installed")
-    if engine not in ("auto", "bpf"):
-        raise SpecError(f"there is no engine {engine!r}; the engines are 'auto' and 'bpf'", "engine")
+from .errors import SpecError
 
 
 def check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool) -> None:

@@ -56,7 +56,7 @@ class SystemtapProbe:
         if handlers is None:
             self._session.start()
             return
-        self._session._positional = True
+        self._session._wiring.positional = True
         self._session.run(handlers=handlers)
 
     def getEvent(self) -> Iterator[Event]:

@@ -1,7 +1,7 @@
 """A session: the one orchestrator, where the road of a description and the road of an event meet.
 
-In: declarations of probes. Out: a spec for the engine, once; then events, tables and losses, until the end.
-A session lives once: declared, running, stopped. `Running` holds the second state; what is declared stays here.
+In: declarations of probes (`Declaring` takes them). Out: a spec for the engine, once; then events, tables and losses,
+until the end. A session lives once: declared, running, stopped. `Running` holds the second state.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from . import functions
+from . import engines
 from . import handlers as handling
-from . import targets as targeting
-from .arguments import check_engine, check_target
+from .arguments import check_target
 from .command import Arguments, Command, check_pid
+from .declaring import Declaring
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
-from .near import alternatives
-from .probe import E, Fields, Probe, Where, caller
+from .probe import Probe
 from .running import EndedBy, Running, noting_descriptors, reason_of
-from .spec import Limits, SessionSpec, Target, TargetFilter
+from .spec import Limits, SessionSpec, TargetFilter
+from .wiring import Wiring
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PACKAGE = __file__.rpartition(os.sep)[0] + os.sep
 
 
-class Session:
+class Session(Declaring):
     """Probes that run together.
 
     Declare probes, then start: ``with session: …``, ``session.run()`` or ``session.start()``. A session runs once.
@@ -75,17 +75,14 @@ class Session:
         interval: float = 1.0,
         stack_depth: int = 127,
     ) -> None:
-        self._probes: list[Probe[Any]] = []
+        super().__init__()
         self._running: Running | None = None
         self._starting = threading.Lock()
-        self._bases: list[str] = []
-        self._unread: frozenset[int] = frozenset()
-        self._found = handling.Found()
-        self._positional = False
+        self._wiring = Wiring(self._probes, self._bases)
         self._entered = False
         self._concluded = False
         self._spec: SessionSpec | None = None
-        check_engine(engine)
+        self._engine_name = engines.checked(engine)
         check_target(command, pid, cgroup, system_wide)
         if on_full != "drop":
             raise SpecError(f"on_full={on_full!r} is not known; events that nobody reads in time are dropped: 'drop'")
@@ -94,99 +91,6 @@ class Session:
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
-
-    # Declaring --------------------------------------------------------------------------------------------------------
-
-    def tracepoint(
-        self,
-        target: str | Sequence[str],
-        /,
-        *,
-        capture: type[E] | Fields | None = None,
-        where: Where | None = None,
-        name: str | None = None,
-    ) -> Probe[E]:
-        """A kernel tracepoint, as ``"sched:sched_switch"``; its fields are those of its format: ``arg.prev_pid``.
-
-        A list, or a pattern such as ``"block:*"``, makes a group: one probe with several members.
-        `capture` is what an event carries: ``{"name": expression}``, a list of expressions that have a name, ``"*"``
-        for all own fields, or an `Event` subclass. `where` is a condition, or a list that must hold together.
-        """
-        return self._declare("tracepoint", target, capture, where, name)
-
-    def raw_tracepoint(
-        self,
-        target: str | Sequence[str],
-        /,
-        *,
-        capture: type[E] | Fields | None = None,
-        where: Where | None = None,
-        name: str | None = None,
-    ) -> Probe[E]:
-        """A tracepoint's raw arguments, as the kernel passes them, by name or position: ``arg.prev.pid``, ``arg[0]``.
-
-        The target is a name without its category: ``"sched_switch"``. Cheaper than `tracepoint`.
-        """
-        return self._declare("raw_tracepoint", target, capture, where, name)
-
-    def profile(
-        self,
-        hz: int,
-        *,
-        capture: type[E] | Fields | None = None,
-        where: Where | None = None,
-        name: str | None = None,
-    ) -> Probe[E]:
-        """A timer on every CPU, `hz` times a second; it has no fields of its own."""
-        return self._declare("profile", hz, capture, where, name)
-
-    def probe(
-        self,
-        text: str,
-        /,
-        *,
-        capture: type[E] | Fields | None = None,
-        where: Where | None = None,
-        name: str | None = None,
-    ) -> Probe[E]:
-        """A probe as the command line spells it: ``"tracepoint:sched:sched_switch"``, ``"profile:99"``.
-
-        ``"sched:sched_switch"`` alone is a tracepoint.
-        """
-        kind, _, rest = text.partition(":")
-        if kind in ("function", "function_return"):
-            self._must_be_declaring()
-            functions.refuse(rest)
-        parsed, target = targeting.parse_probe(text)
-        return self._declare(parsed, target, capture, where, name)
-
-    def function(
-        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
-    ) -> Probe[Any]:
-        """A kernel function's entry. This engine can't probe functions yet: raises Unsupported, naming what it can."""
-        self._must_be_declaring()
-        functions.refuse(target)
-
-    def function_return(
-        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
-    ) -> Probe[Any]:
-        """A kernel function's return. This engine can't probe functions yet: raises Unsupported, naming what it can."""
-        self._must_be_declaring()
-        functions.refuse(target)
-
-    def _declare(self, kind: str, target: Any, capture: Any, where: Any, name: str | None) -> Probe[Any]:
-        self._must_be_declaring()
-        probe: Probe[Any] = Probe(self, kind, target, capture=capture, where=where, name=name, declared_at=caller())
-        self._name(probe, name)
-        self._probes.append(probe)
-        return probe
-
-    def __getitem__(self, name: str) -> Probe[Any]:
-        """The probe of that name. Raises KeyError, naming the nearest."""
-        for probe in self._probes:
-            if probe.name == name:
-                return probe
-        raise KeyError(f"no probe is called {name!r}{alternatives(name, [probe.name for probe in self._probes])}")
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -214,7 +118,7 @@ class Session:
                     events = engine.events()
                     sent = frozenset(event["id"] for event in events if spec.probes[event["probe"]].deliver)
                     running = Running(engine, command, self._pid, self._interval, sent)
-                    running.plan = self._plan(events, spec)
+                    running.plan = self._wiring.plan(self, events, spec)
                     self._bind_tables(running)
                     running.start()
                 running.descriptors = frozenset(descriptors)
@@ -298,7 +202,7 @@ class Session:
             raise SpecError(f"limit is a number of events, at least 1; not {limit!r}")
         found = self._adopt(handlers)
         if self._running is None:
-            self._must_have_readers()
+            self._wiring.must_have_readers()
             self.start()
         running = self._started("run")
         error: BaseException | None = None
@@ -386,7 +290,7 @@ class Session:
             if self._command is not None:
                 self._command.look_up()
             spec = self._resolve(os.getpid() if self._command is not None else None)
-            self._plan(self._engine(spec).events(), spec)
+            self._wiring.plan(self, self._engine(spec).events(), spec)
 
     def explain(self) -> str:
         """What the engine made of the description: intermediate form and bytecode of each program."""
@@ -452,44 +356,19 @@ class Session:
     def _adopt(self, source: Any) -> handling.Found:
         """Finds the handlers of `source`."""
         if source is None:
-            return self._found
-        found = handling.discover(source, self._candidates())
+            return self._wiring.found
+        found = self._wiring.discover(source)
         if self._running is None:
-            self._found = found
+            self._wiring.found = found
             return found
         if found.indexes:
             assert self._spec is not None
             silent = [self._spec.probes[index].name for index in found.indexes if not self._spec.probes[index].deliver]
             if silent:
                 raise StateError(f"probe {silent[0]!r} sends no events: give run() its handlers before the start")
-            self._found = found
-            self._running.plan = self._plan(self._running.engine.events(), self._spec)
+            self._wiring.found = found
+            self._running.plan = self._wiring.plan(self, self._running.engine.events(), self._spec)
         return found
-
-    def _candidates(self) -> list[handling.Candidate]:
-        return [
-            handling.Candidate(
-                index,
-                probe.name,
-                self._bases[index],
-                tuple(targeting.default_name([target]) for target in self._members(probe)),
-                probe.declared_at,
-            )
-            for index, probe in enumerate(self._probes)
-        ]
-
-    def _members(self, probe: Probe[Any]) -> tuple[Target, ...]:
-        return targeting.resolved(probe.targets, targeting.native_resolver)
-
-    def _plan(self, events: Sequence[Mapping[str, Any]], spec: SessionSpec) -> handling.Plan:
-        return handling.plan(
-            events,
-            [probe.handlers for probe in self._probes],
-            self._found,
-            self,
-            names=[probe.name for probe in spec.probes],
-            positional=self._positional,
-        )
 
     def _bind_tables(self, running: Running) -> None:
         for index, probe in enumerate(self._probes):
@@ -519,28 +398,9 @@ class Session:
         if text:
             warnings.warn(text, LossWarning, _stack_level())
 
-    def _name(self, probe: Probe[Any], given: str | None) -> None:
-        """Makes a default name unique; refuses a chosen one that is taken."""
-        taken = {other.name for other in self._probes}
-        base = probe.name
-        if base in taken and given is not None:
-            raise SpecError(f"two probes are called {given!r}: choose another name=", declared_at=probe.declared_at)
-        number = 2
-        while probe.name in taken:
-            probe.name = f"{base}_{number}"
-            number += 1
-        self._bases.append(base)
-
     def _resolve(self, command_pid: int | None) -> SessionSpec:
         """The whole description. Raises SpecError for a probe that does nothing, ProbeNotFound for an empty pattern."""
-        probes = []
-        for index, probe in enumerate(self._probes):
-            deliver = None
-            if index in self._found.indexes:
-                deliver = True
-            elif index in self._unread:
-                deliver = False
-            probes.append(probe._spec(deliver=deliver))
+        probes = [probe._spec(deliver=self._wiring.delivers(index)) for index, probe in enumerate(self._probes)]
         cgroup = None
         if self._cgroup is not None:
             from .cgroups import cgroup_id
@@ -555,26 +415,8 @@ class Session:
         limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
         return SessionSpec(probes=tuple(probes), target=target, limits=limits)
 
-    def _must_have_readers(self) -> None:
-        """For `run`, which gives events to handlers only: nobody would ever read the others."""
-        self._unread = frozenset(
-            index for index, probe in enumerate(self._probes) if not probe.handlers and index not in self._found.indexes
-        )
-        for index in self._unread:
-            probe = self._probes[index]
-            if not probe.aggregates:
-                raise SpecError(
-                    f"nothing handles the events of probe {probe.name!r}: write on_{self._bases[index]}, "
-                    "or iterate over the session instead of run()",
-                    f"probes[{index}]",
-                    probe.declared_at,
-                )
-
     def _engine(self, spec: SessionSpec) -> Engine:
-        from . import _native
-
-        classes = [probe.event_class for probe in self._probes]
-        return _native.Engine.bpf(spec.to_json(), classes if any(classes) else None)
+        return engines.make(self._engine_name, spec, [probe.event_class for probe in self._probes])
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------
