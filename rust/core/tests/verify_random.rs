@@ -17,8 +17,16 @@ fn exprs() -> impl Strategy<Value = Expr> {
     use BinaryOperator::*;
     let step = prop_oneof!["[a-z_]{0,4}".prop_map(PathStep::Name), (0..9u32).prop_map(PathStep::Index)];
     let space = prop_oneof![Just(StackSpace::Kernel), Just(StackSpace::User)];
-    let name =
-        prop::sample::select(vec![Context::Pid, Context::Comm, Context::Cpu, Context::Utime, Context::ProbeName]);
+    let name = prop::sample::select(vec![
+        Context::Pid,
+        Context::Comm,
+        Context::Cpu,
+        Context::Utime,
+        Context::ProbeName,
+        Context::Ret,
+        Context::Error,
+        Context::Elapsed,
+    ]);
     let leaf = prop_oneof![
         vec(step, 0..3).prop_map(|path| Expr::Field { path }),
         name.prop_map(|name| Expr::Context { name }),
@@ -36,6 +44,7 @@ fn exprs() -> impl Strategy<Value = Expr> {
                 right
             }),
             (sign, boxed.clone()).prop_map(|(operator, operand)| Expr::Unary { operator, operand }),
+            boxed.clone().prop_map(|value| Expr::AtStart { value }),
             (boxed, 0..20_000u32).prop_map(|(pointer, limit)| Expr::String { pointer, limit }),
         ]
     })
@@ -137,6 +146,14 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
     }
 }
 
+fn span(mut captures: Vec<Expr>) -> ProbeSpec {
+    let key = captures.pop().unwrap_or(Expr::Context { name: Context::Task });
+    let side = || vec![SpanSide { probe: 0, key: key.clone() }];
+    let span = SpanSpec { start: side(), end: side(), restart: true, max_open: 64 };
+    let mut probes = spec("span".into(), captures, vec![], None).probes;
+    ProbeSpec { targets: vec![], span: Some(span), ..probes.remove(0) }
+}
+
 fn values() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
         "version",
@@ -161,6 +178,12 @@ fn values() -> impl Strategy<Value = Value> {
         "tracepoint",
         "field",
         "all",
+        "span",
+        "start",
+        "end",
+        "probe",
+        "key",
+        "at_start",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -183,8 +206,10 @@ proptest! {
     #[test]
     fn specs_go_through_json_unchanged(
         name in any::<String>(), captures in vec(exprs(), 0..5), by in vec(exprs(), 0..3), condition in prop::option::of(conditions()),
+        spanned in vec(exprs(), 0..3),
     ) {
-        let spec = spec(name, captures, by, condition);
+        let mut spec = spec(name, captures, by, condition);
+        spec.probes.push(span(spanned));
         let text = serde_json::to_string(&spec).unwrap();
         prop_assert_eq!(&serde_json::from_str::<SessionSpec>(&text).unwrap(), &spec);
         if let Err(error) = verify(&spec) {
@@ -202,14 +227,15 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_json_never_panics(value in values(), place in 0..12usize) {
+    fn arbitrary_json_never_panics(value in values(), place in 0..15usize) {
         let _ = SessionSpec::from_json(&value.to_string());
-        let good = spec("probe".into(), vec![Expr::Int { value: 1 }], vec![], None);
+        let mut good = spec("probe".into(), vec![Expr::Int { value: 1 }], vec![], None);
+        good.probes.push(span(vec![Expr::Context { name: Context::Elapsed }]));
         let mut good = serde_json::to_value(good).unwrap();
         let pointer = [
             "/version", "/target", "/limits/buffer", "/probes", "/probes/0/name", "/probes/0/targets/0", "/probes/0/capture",
             "/probes/0/capture/fields/0/expr", "/probes/0/capture/fields/0/expr/value", "/probes/0/where",
-            "/probes/0/aggregates", "/probes/0/aggregates/0/by",
+            "/probes/0/aggregates", "/probes/0/aggregates/0/by", "/probes/1/span", "/probes/1/span/start", "/probes/1/span/start/0/key",
         ][place];
         *good.pointer_mut(pointer).unwrap() = value;
         let _ = SessionSpec::from_json(&good.to_string());

@@ -79,6 +79,54 @@ fn with(pointer: &str, value: Value) -> Value {
     spec
 }
 
+/// The good spec with a probe of another target in the first one's place, which captures one value.
+fn probing(target: Value, captured: Value) -> Value {
+    let mut spec = with("/probes/0/targets", json!([target]));
+    spec["probes"][0]["capture"]["fields"] = json!([{"name": "x", "expr": captured}]);
+    spec
+}
+
+fn function(name: &str) -> Value {
+    json!({"kind": "function", "name": name})
+}
+
+fn function_return(name: &str) -> Value {
+    json!({"kind": "function_return", "name": name})
+}
+
+fn at_start(value: Value) -> Value {
+    json!({"op": "at_start", "value": value})
+}
+
+/// A span from a first probe to a second, which captures one value.
+fn spanning(start: Value, end: Value, captured: Value) -> Value {
+    let mut spec = good();
+    let feeding = |name: &str, target: Value| json!({"name": name, "targets": [target], "capture": {"kind": "fields", "fields": []}, "aggregates": [], "deliver": false});
+    spec["probes"] = json!([feeding("begin", start), feeding("finish", end), {
+        "name": "span",
+        "targets": [],
+        "span": {
+            "start": [{"probe": 0, "key": context("task")}],
+            "end": [{"probe": 1, "key": context("task")}],
+            "restart": true,
+            "max_open": 65536,
+        },
+        "capture": {"kind": "fields", "fields": [{"name": "x", "expr": captured}]},
+        "aggregates": [],
+        "deliver": true,
+    }]);
+    spec
+}
+
+/// The good span with the value at a JSON pointer replaced.
+fn span_with(pointer: &str, value: Value) -> Value {
+    let (wakeup, switch) =
+        (json!({"kind": "raw_tracepoint", "name": "sched_wakeup"}), good()["probes"][0]["targets"][0].clone());
+    let mut spec = spanning(wakeup, switch, context("elapsed"));
+    *spec.pointer_mut(pointer).expect(pointer) = value;
+    spec
+}
+
 fn errors(spec: &Value) -> Vec<(String, String)> {
     let flat = |error| match error {
         Error::Spec { path, message } => (path, message),
@@ -207,6 +255,163 @@ fn captures_that_a_kind_does_not_have() {
     accepts(&raw);
     refuses_expr(json!({"op": "field", "path": []}), "", "name a field");
     refuses_expr(json!({"op": "field", "path": [""]}), "", "has no name");
+}
+
+#[test]
+fn functions() {
+    for good in ["vfs_read", "__x64_sys_read", "foo.isra.0", "a.constprop.3.cold"] {
+        accepts(&probing(function(good), context("pid")));
+        accepts(&probing(function_return(good), context("ret")));
+    }
+    for bad in ["", "a-b", "vfs_*", "a b", "a:b", "é", &"x".repeat(512)] {
+        refuses(&probing(function(bad), context("pid")), "probes[0].targets[0].name", "can't be a function's name");
+    }
+    accepts(&probing(function("vfs_read"), json!({"op": "field", "path": [0]})));
+    let mut forced = probing(function("vfs_read"), context("pid"));
+    for attach in ["auto", "fentry", "kprobe_multi", "kprobe"] {
+        forced["probes"][0]["attach"] = json!(attach);
+        accepts(&forced);
+    }
+    forced["probes"][0]["attach"] = json!("magic");
+    refuses(&forced, "", "unknown variant `magic`");
+    let mut no_function = good();
+    no_function["probes"][0]["attach"] = json!("kprobe");
+    refuses(&no_function, "probes[0].attach", "tracepoint:sched:sched_switch is none");
+}
+
+#[test]
+fn outcomes() {
+    let place = "probes[0].capture.fields[0].expr";
+    for fact in ["ret", "error", "elapsed"] {
+        accepts(&probing(function_return("vfs_read"), context(fact)));
+        refuses(&probing(function("vfs_read"), context(fact)), place, "take function_return:vfs_read");
+    }
+    for fact in ["ret", "error"] {
+        refuses_expr(context(fact), "", "as arg.ret");
+        refuses(
+            &probing(json!({"kind": "profile", "hz": 99}), context(fact)),
+            place,
+            "is a timer, and returns nothing",
+        );
+    }
+    refuses_expr(context("elapsed"), "", "pair two probes by span()");
+    let add = |left: Value| json!({"op": "binary", "operator": "+", "left": left, "right": int(1)});
+    refuses(&probing(function("vfs_read"), add(context("ret"))), &format!("{place}.left"), "function_return");
+    let mut asked = probing(function_return("vfs_read"), context("pid"));
+    for possible in [
+        compare(context("ret"), "<", int(0)),
+        compare(context("error"), "==", int(4095)),
+        compare(at_start(field("count")), "==", int(-1)),
+    ] {
+        asked["probes"][0]["where"] = possible;
+        accepts(&asked);
+    }
+    asked["probes"][0]["where"] = compare(context("error"), ">", int(4095));
+    refuses(&asked, "probes[0].where", "error lies within 0 … 4095");
+    asked["probes"][0]["where"] = compare(at_start(context("pid")), "<", int(0));
+    refuses(&asked, "probes[0].where", "at_start(pid) lies within");
+    asked["probes"][0]["where"] = string_in(at_start(context("comm")), &["a_name_of_16_byt"]);
+    refuses(&asked, "probes[0].where.choices[0]", "at most 15");
+}
+
+#[test]
+fn at_the_start() {
+    let place = "probes[0].capture.fields[0].expr";
+    refuses_expr(at_start(context("comm")), "", "tracepoint:sched:sched_switch is one moment and has no start");
+    refuses(&probing(function("vfs_read"), at_start(context("comm"))), place, "has no start");
+    let at_entry = |value| probing(function_return("vfs_read"), at_start(value));
+    for value in [context("comm"), kstack(), field("count")] {
+        accepts(&at_entry(value));
+    }
+    for fact in ["ret", "error", "elapsed"] {
+        refuses(&at_entry(context(fact)), &format!("{place}.value"), "not known yet");
+    }
+    refuses(&at_entry(at_start(context("pid"))), &format!("{place}.value"), "once is enough");
+    let limit = |limit: u32| json!({"op": "string", "pointer": field("p"), "limit": limit});
+    accepts(&at_entry(limit(16_384)));
+    refuses(&at_entry(limit(16_385)), &format!("{place}.value"), "1 to 16384");
+    let mut two = at_entry(limit(16_000));
+    two["probes"][0]["capture"]["fields"].as_array_mut().unwrap().push(json!({"name": "y", "expr": limit(1_000)}));
+    refuses(&two, "probes[0].capture", "lower limit=");
+
+    // In a span, what is asked there follows the rules of its start.
+    let place = "probes[2].capture.fields[0].expr";
+    let (switch, timer) = (good()["probes"][0]["targets"][0].clone(), json!({"kind": "profile", "hz": 99}));
+    let first = || json!({"op": "field", "path": [0]});
+    accepts(&span_with("/probes/2/capture/fields/0/expr", at_start(first())));
+    refuses(&span_with("/probes/2/capture/fields/0/expr", first()), place, "have names");
+    refuses(&spanning(timer.clone(), switch.clone(), at_start(field("x"))), &format!("{place}.value"), "is a timer");
+    accepts(&spanning(timer, switch.clone(), field("x")));
+    accepts(&spanning(function_return("kmalloc"), switch.clone(), at_start(context("ret"))));
+    refuses(&spanning(function("kmalloc"), switch, at_start(context("ret"))), &format!("{place}.value"), "entered");
+    refuses(
+        &span_with("/probes/2/capture/fields/0/expr", at_start(at_start(context("pid")))),
+        &format!("{place}.value"),
+        "once is enough",
+    );
+}
+
+#[test]
+fn spans() {
+    accepts(&span_with("/probes/2/span/restart", json!(false)));
+    let fact = "/probes/2/capture/fields/0/expr";
+    for name in ["ret", "error"] {
+        refuses(&span_with(fact, context(name)), "probes[2].capture.fields[0].expr", "a span has elapsed, and no");
+    }
+    let own = json!([{"kind": "profile", "hz": 99}]);
+    refuses(&span_with("/probes/2/targets", own), "probes[2].targets", "no target of its own");
+    let mut attached = span_with("/probes/2/deliver", json!(true));
+    attached["probes"][2]["attach"] = json!("kprobe");
+    refuses(&attached, "probes[2].attach", "is for functions");
+    for (max_open, is_good) in [(0, false), (1, true), (1 << 20, true), ((1 << 20) + 1, false)] {
+        let spec = span_with("/probes/2/span/max_open", json!(max_open));
+        if is_good { accepts(&spec) } else { refuses(&spec, "probes[2].span.max_open", "1 to 1048576 starts") }
+    }
+    for (word, other) in [("start", 1), ("end", 0)] {
+        let path = format!("probes[2].span.{word}");
+        let at = |rest: &str| format!("/probes/2/span/{word}{rest}");
+        let mut nothing = span_with(&at(""), json!([]));
+        // Of what is not paired, the rest can't be told.
+        nothing["probes"][2]["capture"]["fields"] = json!([]);
+        nothing["probes"][other]["deliver"] = json!(true);
+        nothing["probes"][1 - other]["deliver"] = json!(true);
+        refuses(&nothing, &path, "a span needs a probe");
+        for (probe, words) in [(2, "stands after the span"), (7, "there is no probe 7: the session has 3")] {
+            let mut wrong = span_with(&at("/0/probe"), json!(probe));
+            wrong["probes"][0]["deliver"] = json!(true);
+            wrong["probes"][1]["deliver"] = json!(true);
+            refuses(&wrong, &format!("{path}[0].probe"), words);
+        }
+        for (key, words) in [
+            (context("comm"), "a string, no number"),
+            (kstack(), "is a stack"),
+            (context("probe_name"), "the same for every event"),
+            (int(4), "the same at every hit"),
+            (context("elapsed"), "one moment"),
+            (at_start(context("pid")), "without at_start()"),
+        ] {
+            refuses(&span_with(&at("/0/key"), key), &format!("{path}[0].key"), words);
+        }
+        let mut twice = span_with(&at("/0/key"), context("pid"));
+        let again = twice.pointer(&at("/0")).unwrap().clone();
+        twice["probes"][2]["span"][word].as_array_mut().unwrap().push(again);
+        refuses(&twice, &format!("{path}[1].probe"), "stands twice");
+    }
+    // One probe may begin and end: at one hit the end runs before the start.
+    let mut both = span_with("/probes/2/span/start/0/probe", json!(1));
+    both["probes"][0]["deliver"] = json!(true);
+    accepts(&both);
+    let mut nested = span_with("/probes/2/deliver", json!(true));
+    let mut outer = nested["probes"][2].clone();
+    outer["name"] = json!("outer");
+    outer["span"]["start"][0]["probe"] = json!(2);
+    nested["probes"].as_array_mut().unwrap().push(outer);
+    refuses(&nested, "probes[3].span.start[0].probe", "span is a span itself");
+    // Whoever feeds nothing must do something, and so must a span.
+    refuses(&span_with("/probes/2/deliver", json!(false)), "probes[2]", "does nothing");
+    let mut idle = span_with("/probes/2/span/start/0/probe", json!(1));
+    idle["probes"][0]["deliver"] = json!(false);
+    refuses(&idle, "probes[0]", "does nothing");
 }
 
 #[test]

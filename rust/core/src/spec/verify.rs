@@ -5,9 +5,16 @@
 //!
 //! The rules:
 //! * `version` is this build's.
-//! * There is a probe. Every probe does something: it delivers events or counts.
+//! * There is a probe. Every probe does something: it delivers events, counts, or is a side of a span.
 //! * A probe's name is an identifier and its own; it has a target.
-//! * A target is named once, by a name that tracefs could hold; a timer ticks 1 to 100,000 times a second.
+//! * A target is named once, by a name that tracefs, or the table of symbols, could hold; a timer ticks 1 to 100,000 times
+//!   a second.
+//! * How to attach is said of functions only.
+//! * A span has no target of its own. Each side of it names probes, each once, that stand before it and are no spans, with
+//!   a key: an integer, computed there, that is no literal. 1 to 1,048,576 of its starts may be open.
+//! * What a function returned (`ret`, `error`) is known at its return only; `elapsed` there, and at the end of a span.
+//! * `at_start()` stands in spans and in probes of returns, not within itself and not in keys; what is in it follows the
+//!   rules of the start: the fields are those of its targets, and at a function's entry nothing has been returned.
 //! * A capture's name is an identifier, its own, and no header's (unless the value is the field or fact of that name).
 //! * An event has at most 16 values, captures and keys together, and its strings fit into a record and into the buffer.
 //! * A timer has no fields; a tracepoint's fields have names.
@@ -22,7 +29,9 @@
 mod condition;
 mod contradiction;
 mod expr;
+mod outcome;
 mod probe;
+mod span;
 mod words;
 
 use super::{Limits, SPEC_VERSION, SessionSpec, TargetFilter};

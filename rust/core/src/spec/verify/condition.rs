@@ -68,7 +68,7 @@ const NO_CHOICES: &str = "isin() without choices never holds: name at least one"
 
 fn string_literal(value: &Expr, literal: &[u8], path: &str, faults: &mut Faults) {
     let shown = words::literal(literal);
-    let most = match value {
+    let most = match expr::there(value) {
         Expr::Context { name: Context::Comm } => MAX_COMM,
         Expr::String { limit, .. } => (*limit as usize).saturating_sub(1),
         _ => MAX_STRING as usize - 1,

@@ -6,8 +6,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::expr::there;
 use super::words::{compare, literal, say};
 use crate::spec::{CompareOperator, Condition, Context, Expr, UnaryOperator};
+
+/// The greatest errno that a kernel function returns (`MAX_ERRNO`).
+const MAX_ERRNO: i128 = 4095;
 
 /// A part that can't hold.
 pub(super) struct Found {
@@ -152,8 +156,10 @@ struct Ints {
 impl Ints {
     /// What an expression can give.
     fn of(expr: &Expr) -> Self {
-        let (low, high) = match expr {
+        let (low, high) = match there(expr) {
             Expr::Context { name } => match name {
+                Context::Ret => (i64::MIN.into(), u64::MAX.into()),
+                Context::Error => (0, MAX_ERRNO),
                 Context::Pid | Context::Tid | Context::Ppid | Context::Uid | Context::Gid | Context::Cpu => {
                     (0, u32::MAX.into())
                 }

@@ -3,7 +3,7 @@
 //! In: a tree, its path, and what its place takes. Out: faults.
 
 use super::words::say;
-use super::{Faults, MAX_DEPTH, TOO_DEEP};
+use super::{Faults, MAX_DEPTH, TOO_DEEP, outcome};
 use crate::layout::{MAX_FRAMES, MAX_STRING};
 use crate::spec::{Context, Expr, PathStep, Target};
 
@@ -30,10 +30,28 @@ pub(super) enum Wanted {
     String,
 }
 
-/// Where an expression stands: the probe's targets decide about its fields.
+/// When an expression is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// When the probe fires.
+    Hit,
+    /// When it fires, as a span's key.
+    Key,
+    /// At the end of a span.
+    End,
+    /// At the start of a span.
+    Start,
+    /// At the entry of a function whose return is probed.
+    Entry,
+}
+
+/// Where an expression stands: the targets decide about its fields.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub targets: &'a [Target],
+    pub moment: Moment,
+    /// The targets at which a span starts.
+    pub start: &'a [Target],
     pub levels: usize,
 }
 
@@ -41,6 +59,11 @@ impl Place<'_> {
     pub(super) fn deeper(self) -> Self {
         Self { levels: self.levels + 1, ..self }
     }
+}
+
+/// What is computed, wherever that is.
+pub(super) fn there(expr: &Expr) -> &Expr {
+    if let Expr::AtStart { value } = expr { value } else { expr }
 }
 
 pub(super) fn kind(expr: &Expr) -> Kind {
@@ -65,8 +88,12 @@ pub(super) fn check(expr: &Expr, wanted: Wanted, path: &str, place: Place<'_>, f
     let place = place.deeper();
     match expr {
         Expr::Field { path: steps } => field(steps, path, place.targets, faults),
-        Expr::Context { .. } => {}
-        Expr::AtStart { value } => check(value, wanted, &format!("{path}.value"), place, faults),
+        Expr::Context { name } => outcome::fact(*name, path, place, faults),
+        Expr::AtStart { value } => {
+            if let Some(start) = outcome::start(expr, path, place, faults) {
+                check(value, wanted, &format!("{path}.value"), start, faults);
+            }
+        }
         Expr::Stack { depth, .. } => {
             if let Some(depth) = depth
                 && !(1..=MAX_FRAMES).contains(depth)

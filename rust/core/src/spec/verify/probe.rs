@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::expr::{Place, Wanted, check};
-use super::{Faults, MIN_BUFFER, condition};
+use super::expr::{Moment, Place, Wanted, check};
+use super::{Faults, MIN_BUFFER, condition, span};
 use crate::layout::{ALIGNED_HEADER, MAX_FIELDS, MAX_STRING};
-use crate::spec::{Capture, Expr, NamedExpr, PathStep, ProbeSpec, SessionSpec, Target};
+use crate::spec::{Attach, Capture, Expr, NamedExpr, PathStep, ProbeSpec, SessionSpec, Target};
 
 /// What an event has of its own.
 const HEADERS: [&str; 5] = ["id", "probe", "time", "cpu", "datetime"];
@@ -34,22 +34,27 @@ pub(super) fn probes(spec: &SessionSpec, faults: &mut Faults) {
             let message = format!("two probes are called {}: tell them apart by name=", probe.name);
             faults.add(format!("{path}.name"), message);
         }
-        self::probe(probe, &path, spec.limits.buffer, faults);
+        self::probe(index, &spec.probes, &path, spec.limits.buffer, faults);
     }
     faults.origin.clear();
 }
 
-fn probe(probe: &ProbeSpec, path: &str, buffer: u64, faults: &mut Faults) {
-    if probe.span.is_none() {
-        targets(&probe.targets, &format!("{path}.targets"), faults);
-    }
-    if !probe.deliver && probe.aggregates.is_empty() {
+fn probe(index: usize, probes: &[ProbeSpec], path: &str, buffer: u64, faults: &mut Faults) {
+    let probe = &probes[index];
+    if !probe.deliver && probe.aggregates.is_empty() && (probe.span.is_some() || !span::feeds(index, probes)) {
         faults.add(
             path,
-            "the probe does nothing: give it a capture=, a handler, or an aggregate such as count(by=kstack)",
+            "the probe does nothing: give it a capture=, a handler, an aggregate such as count(by=kstack), or a span",
         );
     }
-    let place = Place { targets: &probe.targets, levels: 0 };
+    let sides = probe.span.as_ref().map(|span| span::sides(span, index, probes, path, faults));
+    let place = if let Some(sides) = &sides {
+        Place { targets: &sides.end, moment: Moment::End, start: &sides.start, levels: 0 }
+    } else {
+        targets(&probe.targets, &format!("{path}.targets"), faults);
+        attach(probe, path, faults);
+        Place { targets: &probe.targets, moment: Moment::Hit, start: &[], levels: 0 }
+    };
     captures(&probe.capture, &format!("{path}.capture"), place, faults);
     for (index, aggregate) in probe.aggregates.iter().enumerate() {
         for (part, expr) in aggregate.by.iter().enumerate() {
@@ -84,6 +89,16 @@ fn targets(targets: &[Target], path: &str, faults: &mut Faults) {
         if !seen.insert(target) {
             faults.add(path, format!("{} stands twice in one probe: name it once", target.spelling()));
         }
+    }
+}
+
+fn attach(probe: &ProbeSpec, path: &str, faults: &mut Faults) {
+    let is_function = |target: &&Target| matches!(target, Target::Function { .. } | Target::FunctionReturn { .. });
+    if probe.attach != Attach::Auto
+        && let Some(other) = probe.targets.iter().find(|target| !is_function(target))
+    {
+        let message = format!("attach= is for functions, and {} is none: leave it out", other.spelling());
+        faults.add(format!("{path}.attach"), message);
     }
 }
 
@@ -180,7 +195,8 @@ fn size(probe: &ProbeSpec, path: &str, buffer: u64, faults: &mut Faults) {
         return faults.add(capture, message);
     }
     let string = |expr: &&Expr| {
-        if let Expr::String { limit, .. } = expr { u64::from((*limit).min(MAX_STRING)).next_multiple_of(8) } else { 0 }
+        let Expr::String { limit, .. } = super::expr::there(expr) else { return 0 };
+        u64::from((*limit).min(MAX_STRING)).next_multiple_of(8)
     };
     let strings: u64 = values.iter().map(string).sum();
     let most = strings + u64::from(ALIGNED_HEADER) + 16 * values.len() as u64;
