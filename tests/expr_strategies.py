@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from spile.expr import arg, between, captures, comm, isin, kstack, startswith, string, ustack
-from spile.expr.context import NUMBERS
+from spile.expr import arg, at_start, between, captures, comm, isin, kstack, startswith, string, ustack
+from spile.expr.context import NUMBERS, OUTCOMES
 
 INT64 = st.integers(-(1 << 63), (1 << 64) - 1)
 SMALL = st.integers(-8, 4096)
@@ -26,8 +26,8 @@ def _path(steps: list[str | int]) -> Any:
 
 
 FIELDS = st.lists(STEPS, min_size=1, max_size=3).map(_path)
-CONTEXTS = st.sampled_from(NUMBERS).map(lambda name: getattr(captures, name))
-STRINGS = st.just(comm) | FIELDS | st.builds(string, FIELDS, st.integers(1, 16384))
+CONTEXTS = st.sampled_from(NUMBERS + OUTCOMES).map(lambda name: getattr(captures, name))
+STRINGS = st.sampled_from([comm, at_start(comm)]) | FIELDS | st.builds(string, FIELDS, st.integers(1, 16384))
 STACKS = st.sampled_from([kstack, ustack]) | st.builds(lambda n: kstack[:n], st.integers(1, 127))
 
 _BINARY = [operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod]
@@ -35,7 +35,7 @@ _BINARY += [operator.lshift, operator.rshift, operator.and_, operator.or_, opera
 _COMPARE = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
 
 NUMBERS_ = st.recursive(
-    FIELDS | CONTEXTS,
+    FIELDS | CONTEXTS | st.builds(at_start, FIELDS | CONTEXTS),
     lambda inner: (
         st.builds(lambda op, a, b: op(a, b), st.sampled_from(_BINARY), inner, inner | INT64)
         | st.builds(lambda op, a, b: op(a, b), st.sampled_from(_BINARY), INT64, inner)

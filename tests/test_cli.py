@@ -75,9 +75,9 @@ def test_a_description_that_is_none_is_status_2_and_a_message(arguments: list[st
 
 
 def test_a_function_is_refused_by_what_works_instead() -> None:
-    done = spile("count", "function:vfs_read")
+    done = spile("count", "function:vfs_read", "--by", "ret")
     assert done.returncode != 0
-    assert "tracepoint" in done.stderr
+    assert "take session.function_return" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 import spile
-from spile import SpecError, StateError, Systemtap, Unsupported, arg
+from spile import SpecError, StateError, Systemtap, arg
+from spile.spec import Function
 from streams import feed
 
 
-def test_functions_are_refused_with_what_can_be_probed() -> None:
-    with pytest.raises(Unsupported, match="can't probe functions yet"):
-        Systemtap.probeFunc("vfs_read")
+def test_functions_are_probed_at_their_entry() -> None:
+    probe = Systemtap.probeFunc("vfs_read")
+    assert probe.session["vfs_read"].targets == (Function("vfs_read"),)
     assert Systemtap.trace is spile.Stack
 
 

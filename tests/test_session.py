@@ -611,15 +611,25 @@ def _line() -> int:
     return sys._getframe(1).f_lineno
 
 
-def test_functions_say_what_can_be_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_functions_cannot_be_probed_the_error_names_tracepoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "spile._native.list_probes",
         lambda pattern="*": [("tracepoint", "syscalls:sys_enter_read"), ("tracepoint", "x:y")],
     )
+
+    def refuse(*_: Any) -> None:
+        raise Unsupported("function:vfs_read can't be probed here")
+
+    monkeypatch.setattr(spile._native.Engine, "bpf", refuse)
+    for declare in ("function", "function_return"):
+        session = spile.Session()
+        getattr(session, declare)("vfs_read", capture=[utime])
+        with pytest.raises(Unsupported, match=r"probed here; the nearest tracepoints are syscalls:sys_enter_read$"):
+            session.start()
     session = spile.Session()
-    for declare in (session.function, session.function_return, lambda name: session.probe(f"function:{name}")):
-        with pytest.raises(Unsupported, match=r"can't probe functions yet.*tracepoints.*syscalls:sys_enter_read"):
-            declare("vfs_read")
+    session.tracepoint("x:y", capture=[utime])
+    with pytest.raises(Unsupported, match=r"probed here$"):
+        session.start()
 
 
 @pytest.mark.parametrize(

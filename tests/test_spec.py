@@ -16,13 +16,18 @@ from spile.expr import arg, comm, kstack, pid
 from spile.expr.node import ConditionNode, ValueNode
 from spile.expr.operand import node_of
 from spile.spec import (
+    ATTACH,
     AggregateSpec,
+    Function,
+    FunctionReturn,
     Limits,
     NamedExpr,
     ProbeSpec,
     Profile,
     RawTracepoint,
     SessionSpec,
+    SpanSide,
+    SpanSpec,
     TargetFilter,
     Tracepoint,
 )
@@ -31,6 +36,8 @@ U32, U64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 VALUE_NODES = VALUES.map(node_of)
 TARGETS = st.builds(Tracepoint, TEXT, TEXT) | st.builds(RawTracepoint, TEXT) | st.builds(Profile, U64)
+TARGETS |= st.builds(Function, TEXT) | st.builds(FunctionReturn, TEXT)
+SIDES = st.lists(st.builds(SpanSide, U32, VALUE_NODES), max_size=2).map(tuple)
 PROBES = st.builds(
     ProbeSpec,
     name=TEXT,
@@ -42,6 +49,8 @@ PROBES = st.builds(
     ).map(tuple),
     deliver=st.booleans(),
     declared_at=st.none() | TEXT,
+    span=st.none() | st.builds(SpanSpec, SIDES, SIDES, st.booleans(), U32),
+    attach=st.sampled_from(ATTACH),
 )
 SESSIONS = st.builds(
     SessionSpec,
@@ -135,6 +144,8 @@ def test_spellings() -> None:
     assert Tracepoint("a", "b").spelling == "tracepoint:a:b"
     assert RawTracepoint("a").spelling == "raw_tracepoint:a"
     assert Profile(99).spelling == "profile:99"
+    assert Function("a").spelling == "function:a"
+    assert FunctionReturn("a").spelling == "function_return:a"
 
 
 _DELETE = object()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spile.errors import ProbeNotFound, SpecError, Unsupported
-from spile.spec import Profile, RawTracepoint, Target, Tracepoint
+from spile.spec import Function, FunctionReturn, Profile, RawTracepoint, Target, Tracepoint
 from spile.targets import default_name, is_pattern, parse_probe, resolved, targets_of
 
 SWITCH = Tracepoint("sched", "sched_switch")
@@ -24,6 +24,10 @@ SWITCH = Tracepoint("sched", "sched_switch")
         ("raw_tracepoint", "sched_switch", (RawTracepoint("sched_switch"),)),
         ("raw_tracepoint", "raw_tracepoint:sched_switch", (RawTracepoint("sched_switch"),)),
         ("profile", 99, (Profile(99),)),
+        ("function", "vfs_read", (Function("vfs_read"),)),
+        ("function", ["vfs_read", "function:vfs_read"], (Function("vfs_read"),)),
+        ("function", "vfs_[a-r]*", (Function("vfs_[a-r]*"),)),
+        ("function_return", "foo.constprop.0", (FunctionReturn("foo.constprop.0"),)),
     ],
 )
 def test_targets(kind: str, target: Any, targets: tuple[Target, ...]) -> None:
@@ -70,6 +74,8 @@ def test_what_can_not_be_a_target(kind: str, target: Any, message: str) -> None:
         ("profile:999", ("profile", 999)),
         ("profile:hz:999", ("profile", 999)),
         ("profile", ("profile", 99)),
+        ("function:vfs_read", ("function", "vfs_read")),
+        ("function_return: vfs_*", ("function_return", "vfs_*")),
     ],
 )
 def test_spellings(text: str, parsed: tuple[str, Any]) -> None:
@@ -89,7 +95,16 @@ def test_spellings(text: str, parsed: tuple[str, Any]) -> None:
         ("profile:9999999999999999999999", "not the string"),
         ("tracepont:sched:sched_switch", "did you mean tracepoint?"),
         ("a:b:c:d", "what can be probed now: tracepoint, raw_tracepoint, profile"),
-        ("t:sched:sched_switch", "did you mean tracepoint?"),
+        ("t:sched:sched_switch", "did you mean tracepoint:sched:sched_switch?"),
+        ("kprobe:vfs_read", "no kind of probe called 'kprobe'; did you mean function:vfs_read?"),
+        ("k:vfs_read", "did you mean function:vfs_read?"),
+        ("kretprobe:vfs_read", "did you mean function_return:vfs_read?"),
+        ("fexit:vfs_read", "did you mean function_return:vfs_read?"),
+        ("kprobe", "did you mean function?"),
+        ("function:", "is no function's name"),
+        ("function:a b", "is no function's name"),
+        ("span:x", "session.span(start, end)"),
+        ("span", "session.span(start, end)"),
         ("raw_tracepoint:sched:sched_switch", "has no category"),
         ("tracepoint:sched_switch", "has no category"),
         (5, "not 5"),
@@ -104,16 +119,11 @@ def test_spellings_that_are_wrong(text: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("function:vfs_read", "kernel functions (function) can't be probed yet"),
-        ("function_return:vfs_read", "kernel functions' returns"),
-        ("kprobe:vfs_read", "kernel functions (function)"),
-        ("k:vfs_read", "kernel functions (function)"),
         ("syscall:openat", "take tracepoint:syscalls:sys_enter_<name>"),
         ("syscall_return:openat", "take tracepoint:syscalls:sys_exit_<name>"),
         ("uprobe:/bin/sh:main", "functions of programs"),
         ("usdt:/bin/sh:x:y", "static probes"),
         ("hardware:cache-misses:1", "hardware counters"),
-        ("span", "spans"),
     ],
 )
 def test_what_comes_later_names_what_is_there(text: str, message: str) -> None:

@@ -180,7 +180,7 @@ def test_a_long_line_is_shown_around_the_place() -> None:
         ("arg", 1, "arg alone is no value"),
         ("5", 1, "a literal alone"),
         ("'pid'", 1, "a literal alone"),
-        ("elapsed > 1", 1, "nothing is called 'elapsed'"),
+        ("elapse > 1", 1, "nothing is called 'elapse'; did you mean elapsed"),
         ("__import__('os')", 1, "nothing is called"),
         ("pid ==", 7, "not Python's grammar"),
         ("pid = 1", 5, "not Python's grammar"),

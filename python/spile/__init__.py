@@ -28,7 +28,7 @@ from .errors import (
     StreamError,
     Unsupported,
 )
-from .expr import Condition, Expr, between, isin, startswith, string
+from .expr import Condition, Expr, at_start, between, isin, startswith, string
 from .facade import Systemtap, SystemtapProbe
 from .losses import Losses, ProbeLosses
 from .probe import Probe
@@ -46,12 +46,15 @@ from .expr import (
     cgroup as cgroup,
     comm as comm,
     cpu as cpu,
+    elapsed as elapsed,
+    error as error,
     gid as gid,
     kstack as kstack,
     ms as ms,
     pid as pid,
     ppid as ppid,
     probe_name as probe_name,
+    ret as ret,
     s as s,
     stime as stime,
     task as task,
@@ -93,6 +96,7 @@ __all__ = [
     "SystemtapProbe",
     "Table",
     "Unsupported",
+    "at_start",
     "between",
     "expr",
     "isin",

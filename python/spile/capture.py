@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 
 from spile.errors import SpecError
 from spile.expr import operand
+from spile.expr.at_start import AtStart
 from spile.expr.context import Context
 from spile.expr.field import Field
 from spile.expr.node import ValueNode
@@ -63,7 +64,8 @@ def _named(name: Any, value: Any) -> tuple[str, Expr[Any]]:
 
 
 def default_name(expr: Expr[Any]) -> str:
-    """The name that an expression has by itself: ``utime``, ``arg.count`` is count, ``arg[0]`` is arg0.
+    """The name that an expression has by itself: ``utime``, ``arg.count`` is count, ``arg[0]`` is arg0,
+    ``at_start(comm)`` comm_at_start.
 
     Raises SpecError for a calculation, which has none.
     """
@@ -78,6 +80,9 @@ def _name_of(node: ValueNode) -> str | None:
         return node.name
     if isinstance(node, StackTrace):
         return NAMES[node.space]
+    if isinstance(node, AtStart):
+        name = _name_of(node.value)
+        return None if name is None else f"{name}_at_start"
     if isinstance(node, String):
         return _name_of(node.pointer)
     if isinstance(node, Field):

@@ -6,14 +6,20 @@ touches a kernel or starts anything: `Session` is the running half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from . import functions
 from . import targets as targeting
 from .errors import SpecError
+from .expr import task
+from .expr.wrapper import Expr
 from .near import alternatives
 from .probe import E, Fields, Owner, Probe, Where, caller
+from .span import Pairing, feeding
+from .spec import ProbeSpec
+
+if TYPE_CHECKING:
+    from .span import Sides
 
 
 class Declaring(Owner):
@@ -76,30 +82,76 @@ class Declaring(Owner):
         where: Where | None = None,
         name: str | None = None,
     ) -> Probe[E]:
-        """A probe as the command line spells it: ``"tracepoint:sched:sched_switch"``, ``"profile:99"``.
+        """A probe as the command line spells it: ``"tracepoint:sched:sched_switch"``, ``"function:vfs_read"``,
+        ``"profile:99"``.
 
         ``"sched:sched_switch"`` alone is a tracepoint.
         """
-        kind, _, rest = text.partition(":")
-        if kind in ("function", "function_return"):
-            self._must_be_declaring()
-            functions.refuse(rest)
-        parsed, target = targeting.parse_probe(text)
-        return self._declare(parsed, target, capture, where, name)
+        kind, target = targeting.parse_probe(text)
+        return self._declare(kind, target, capture, where, name)
 
     def function(
-        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
-    ) -> Probe[Any]:
-        """A kernel function's entry. This engine can't probe functions yet: raises Unsupported, naming what it can."""
-        self._must_be_declaring()
-        functions.refuse(target)
+        self,
+        target: str | Sequence[str],
+        /,
+        *,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+        attach: str = "auto",
+    ) -> Probe[E]:
+        """A kernel function's entry, as ``"vfs_read"``; its fields are the arguments: ``arg.count``, ``arg[0]``.
+
+        `attach` is how: ``"auto"`` for the best that the kernel offers, or ``"fentry"``, ``"kprobe_multi"``,
+        ``"kprobe"``. What a function returns is known to `function_return`.
+        """
+        return self._declare("function", target, capture, where, name, attach)
 
     def function_return(
-        self, target: str | Sequence[str], /, *, capture: Any = None, where: Any = None, name: str | None = None
-    ) -> Probe[Any]:
-        """A kernel function's return. This engine can't probe functions yet: raises Unsupported, naming what it can."""
+        self,
+        target: str | Sequence[str],
+        /,
+        *,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+        attach: str = "auto",
+    ) -> Probe[E]:
+        """A kernel function's return, as ``"vfs_read"``: it knows `ret`, `error` and `elapsed`.
+
+        The arguments (``arg.count``) are those at the entry, and ``at_start(x)`` is what `x` was there. It is called
+        ``vfs_read_return`` unless `name` says otherwise. `attach` is as for `function`.
+        """
+        return self._declare("function_return", target, capture, where, name, attach)
+
+    def span(
+        self,
+        start: Sides,
+        end: Sides,
+        *,
+        key: Expr[Any] = task,
+        restart: bool = True,
+        max_open: int = 65536,
+        capture: type[E] | Fields | None = None,
+        where: Where | None = None,
+        name: str | None = None,
+    ) -> Probe[E]:
+        """What lies between two probes of this session: it fires at `end`, and knows `elapsed`.
+
+        `start` and `end` are a probe, ``(probe, its key)``, or a list of these. A span ends at the first end whose key
+        equals that of its start; `key` is that of probes that are given without one, by default the task. Probes that
+        only feed a span need neither a capture nor a handler; their ``where=`` holds for it too. A second start begins
+        anew, or is left out with ``restart=False``; at most `max_open` starts are open at once.
+
+        ``arg`` is the end's, ``at_start(x)`` is what `x` was at the start, and `where` is tested at the end.
+        """
         self._must_be_declaring()
-        functions.refuse(target)
+        place = caller()
+        try:
+            pairing = Pairing.of(self, start, end, key, restart, max_open)
+        except SpecError as error:
+            raise SpecError(error.message, error.path, place) from None
+        return self._declare("span", pairing, capture, where, name)
 
     def __getitem__(self, name: str) -> Probe[Any]:
         """The probe of that name. Raises KeyError, naming the nearest."""
@@ -108,9 +160,13 @@ class Declaring(Owner):
                 return probe
         raise KeyError(f"no probe is called {name!r}{alternatives(name, [probe.name for probe in self._probes])}")
 
-    def _declare(self, kind: str, target: Any, capture: Any, where: Any, name: str | None) -> Probe[Any]:
+    def _declare(
+        self, kind: str, target: Any, capture: Any, where: Any, name: str | None, attach: str = "auto"
+    ) -> Probe[Any]:
         self._must_be_declaring()
-        probe: Probe[Any] = Probe(self, kind, target, capture=capture, where=where, name=name, declared_at=caller())
+        probe: Probe[Any] = Probe(
+            self, kind, target, capture=capture, where=where, name=name, declared_at=caller(), attach=attach
+        )
         self._name(probe, name)
         self._probes.append(probe)
         return probe
@@ -126,3 +182,15 @@ class Declaring(Owner):
             probe.name = f"{base}_{number}"
             number += 1
         self._bases.append(base)
+
+    def _described(self, delivers: Callable[[int], bool | None]) -> tuple[ProbeSpec, ...]:
+        """Every probe for the engine. `delivers` says of a probe whether its events are wanted, or None.
+
+        Raises SpecError for a probe that does nothing, ProbeNotFound for a pattern that nothing matches.
+        """
+        indexes = {id(probe): index for index, probe in enumerate(self._probes)}
+        fed = feeding(self._probes)
+        return tuple(
+            probe._spec(deliver=delivers(index), feeds=id(probe) in fed, indexes=indexes)
+            for index, probe in enumerate(self._probes)
+        )

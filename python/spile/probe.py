@@ -16,11 +16,13 @@ from spile import capture as capturing
 from spile import targets as targeting
 from spile.errors import SpecError
 from spile.expr import operand
-from spile.expr.field import Field
 from spile.expr.logic import And
-from spile.expr.node import ConditionNode, Node, ValueNode
+from spile.expr.node import ConditionNode, ValueNode
 from spile.expr.wrapper import Condition, Expr
-from spile.spec import AggregateSpec, NamedExpr, ProbeSpec, Profile
+from spile.near import alternatives
+from spile.places import Place
+from spile.span import Pairing
+from spile.spec import ATTACH, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, Target
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -81,12 +83,13 @@ class Probe(Generic[E_co]):
         where: Where | None = None,
         name: str | None = None,
         declared_at: str | None = None,
+        attach: str = "auto",
     ) -> None:
         self.declared_at = declared_at or caller()
         """The script's file and line: ``script.py:12``."""
         self.session = session
         self.kind = kind
-        """``"tracepoint"``, ``"raw_tracepoint"`` or ``"profile"``."""
+        """``"tracepoint"``, ``"function"`` and so on, or ``"span"``."""
         self.handlers: list[tuple[str, Callable[..., Any]]] = []
         """What was registered, in order: ``"event"`` or ``"batch"``, and the function."""
         self.aggregates: list[Table[Any, Any] | Cell[Any]] = []
@@ -95,8 +98,13 @@ class Probe(Generic[E_co]):
         self.event_class: type[Any] | None = None
         """The `Event` subclass that was given as ``capture=``."""
         try:
-            self.targets = targeting.targets_of(kind, target)
-            self.name = targeting.default_name(self.targets) if name is None else _checked_name(name)
+            self.pairing: Pairing | None = target if isinstance(target, Pairing) else None
+            """What a span pairs."""
+            self.targets: tuple[Target, ...] = () if self.pairing else targeting.targets_of(kind, target)
+            self.attach = self._checked_attach(attach)
+            self._place = self.pairing.place if self.pairing else Place(self.targets)
+            base = targeting.default_name(self.targets) if self.targets else kind
+            self.name = base if name is None else _checked_name(name)
             self.captures_events = capture is not None
             """Whether events are wanted without a handler. An empty ``capture=`` counts: events have headers."""
             self.capture: capturing.Captured = []
@@ -107,7 +115,7 @@ class Probe(Generic[E_co]):
             self.condition = _condition(where)
             """The condition's node, or None."""
             if self.condition is not None:
-                self._check_fields(self.condition, "where")
+                self._place.check(self.condition, "where")
         except SpecError as error:
             raise self._located(error) from None
 
@@ -198,7 +206,7 @@ class Probe(Generic[E_co]):
                     nodes.append(operand.value(part, "by="))
                 except SpecError as error:
                     raise SpecError(error.message, path) from None
-                self._check_fields(nodes[-1], path)
+                self._place.check(nodes[-1], path)
             return tuple(nodes)
         except SpecError as error:
             raise self._located(error) from None
@@ -219,6 +227,9 @@ class Probe(Generic[E_co]):
         return self.session._events_of(self)
 
     def __repr__(self) -> str:
+        if self.pairing is not None:
+            ways = [", ".join(probe.name for probe, _ in side) for side in (self.pairing.start, self.pairing.end)]
+            return f"<Probe {self.name}: from {' to '.join(ways)}>"
         spellings = ", ".join(target.spelling for target in self.targets)
         return f"<Probe {self.name}: {spellings}>"
 
@@ -235,26 +246,33 @@ class Probe(Generic[E_co]):
                 raise SpecError("'*' captures every field already", "capture")
             if name in dict(self.capture):
                 raise SpecError(f"{name!r} is captured already: choose another name", path)
-            self._check_fields(operand.value(expr, "capture="), path)
+            self._place.check(operand.value(expr, "capture="), path)
         except SpecError as error:
             raise self._located(error) from None
         self.capture = [*self.capture, *named]
         self.captures_events = True
 
     def _spec(
-        self, resolve: targeting.Resolver = targeting.native_resolver, *, deliver: bool | None = None
+        self,
+        resolve: targeting.Resolver = targeting.native_resolver,
+        *,
+        deliver: bool | None = None,
+        feeds: bool = False,
+        indexes: Mapping[int, int] | None = None,
     ) -> ProbeSpec:
         """What the engine is told.
 
         `resolve` finds what patterns stand for. `deliver` overrides whether events are wanted, for a session that found
-        handlers by their names. Raises SpecError for a probe that does nothing, ProbeNotFound for a pattern that
-        nothing matches.
+        handlers by their names; `feeds` says whether a span is made of it, and `indexes` where, by `id`, the probes of
+        a span stand. Raises SpecError for a probe that does nothing, ProbeNotFound for a pattern that nothing matches.
         """
         if deliver is None:
             deliver = self.captures_events or bool(self.handlers)
-        if not deliver and not self.aggregates:
+        if not deliver and not self.aggregates and not feeds:
             raise self._located(
-                SpecError(f"the probe {self.name} does nothing: give it capture=, a handler, or something to count()")
+                SpecError(
+                    f"the probe {self.name} does nothing: give it capture=, a handler, something to count(), or a span"
+                )
             )
         return ProbeSpec(
             name=self.name,
@@ -264,6 +282,8 @@ class Probe(Generic[E_co]):
             aggregates=tuple(AggregateSpec("count", by) for by in self._by),
             deliver=deliver,
             declared_at=self.declared_at,
+            span=None if self.pairing is None else self.pairing.spec(indexes or {}),
+            attach=self.attach,
         )
 
     def _named_exprs(self) -> tuple[NamedExpr, ...]:
@@ -274,21 +294,21 @@ class Probe(Generic[E_co]):
 
     def _check_capture(self) -> None:
         if isinstance(self.capture, str):
-            if isinstance(self.targets[0], Profile):
+            if any(isinstance(target, Profile) for target in self._place.targets):
                 raise SpecError(
                     "a timer has no fields of its own: capture comm, pid or kstack instead of '*'", "capture"
                 )
             return
         for name, expr in self.capture:
-            self._check_fields(operand.value(expr, "capture="), f"capture[{name!r}]")
+            self._place.check(operand.value(expr, "capture="), f"capture[{name!r}]")
 
-    def _check_fields(self, node: Node, path: str) -> None:
-        if not isinstance(self.targets[0], Profile):
-            return
-        for part in node.walk():
-            if isinstance(part, Field):
-                message = f"a timer has no fields of its own, and {part.spell()} asks for one: take comm, pid or kstack"
-                raise SpecError(message, path)
+    def _checked_attach(self, attach: Any) -> str:
+        if attach not in ATTACH:
+            near = alternatives(attach, ATTACH) if isinstance(attach, str) else f"; there is {', '.join(ATTACH)}"
+            raise SpecError(f"attach={attach!r} is no way to attach{near}", "attach")
+        if attach != "auto" and not all(isinstance(target, Function) for target in self.targets):
+            raise SpecError(f"attach= is for functions, and {self.targets[0].spelling} is none: leave it out", "attach")
+        return str(attach)
 
     def _located(self, error: SpecError) -> SpecError:
         return SpecError(error.message, error.path, error.declared_at or self.declared_at)

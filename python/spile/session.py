@@ -399,8 +399,7 @@ class Session(Declaring):
             warnings.warn(text, LossWarning, _stack_level())
 
     def _resolve(self, command_pid: int | None) -> SessionSpec:
-        """The whole description. Raises SpecError for a probe that does nothing, ProbeNotFound for an empty pattern."""
-        probes = [probe._spec(deliver=self._wiring.delivers(index)) for index, probe in enumerate(self._probes)]
+        """The whole description."""
         cgroup = None
         if self._cgroup is not None:
             from .cgroups import cgroup_id
@@ -413,7 +412,7 @@ class Session(Declaring):
             exclude_self=self._pid != os.getpid(),
         )
         limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
-        return SessionSpec(probes=tuple(probes), target=target, limits=limits)
+        return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 
     def _engine(self, spec: SessionSpec) -> Engine:
         return engines.make(self._engine_name, spec, [probe.event_class for probe in self._probes])

@@ -15,15 +15,13 @@ from spile.errors import ProbeNotFound, SpecError, Unsupported
 from spile.expr.literal import is_integer
 from spile.expr.operand import described
 from spile.near import proposal
-from spile.spec import Profile, RawTracepoint, Target, Tracepoint
+from spile.spec import Function, FunctionReturn, Profile, RawTracepoint, Target, Tracepoint
 
 #: Gives the spellings (without the kind) that match a shell pattern: ``resolve("tracepoint", "sched:*")``.
 Resolver = Callable[[str, str], Sequence[str]]
 
-KINDS = ("tracepoint", "raw_tracepoint", "profile")
+KINDS = ("tracepoint", "raw_tracepoint", "profile", "function", "function_return")
 _LATER = {
-    "function": "kernel functions",
-    "function_return": "kernel functions' returns",
     "syscall": "system calls by name",
     "syscall_return": "system calls' returns by name",
     "uprobe": "functions of programs",
@@ -32,7 +30,6 @@ _LATER = {
     "software": "software counters",
     "hardware": "hardware counters",
     "interval": "intervals",
-    "span": "spans",
 }
 #: What other tools call them.
 _ALIASES = {
@@ -45,6 +42,7 @@ _ALIASES = {
 }
 _WILD = "*?["
 _NAME = re.compile(r"[\w.*?\[\]!-]+", re.ASCII)
+_FUNCTION = re.compile(r"(?:[\w.*?]|\[[!^]?[\w.-]+\])+", re.ASCII)
 #: More samples a second and CPU than a kernel gives (`kernel.perf_event_max_sample_rate`).
 MAX_HZ = 100_000
 DEFAULT_HZ = 99
@@ -63,16 +61,17 @@ def targets_of(kind: str, target: Any) -> tuple[Target, ...]:
     texts = list(target) if isinstance(target, list | tuple) else [target]
     if not texts:
         raise SpecError(f"a {kind} needs a target, and the list is empty", "target")
-    make = _tracepoint if kind == "tracepoint" else _raw_tracepoint
+    make = _MAKERS[kind]
     return tuple(dict.fromkeys(make(text) for text in texts))
 
 
 def parse_probe(text: str) -> tuple[str, str | int]:
     """Kind and target from the command line's spelling.
 
-    ``"tracepoint:sched:sched_switch"``, ``"raw_tracepoint:sched_switch"``, ``"profile:99"`` (``"profile"`` alone is 99
-    a second); ``"sched:sched_switch"`` alone is a tracepoint. Raises SpecError for an unknown kind, naming near ones,
-    and Unsupported for one that comes later.
+    ``"tracepoint:sched:sched_switch"``, ``"raw_tracepoint:sched_switch"``, ``"function:vfs_read"``,
+    ``"function_return:vfs_read"``, ``"profile:99"`` (``"profile"`` alone is 99 a second); ``"sched:sched_switch"``
+    alone is a tracepoint. Raises SpecError for an unknown kind, naming near ones, and Unsupported for one that comes
+    later.
     """
     if not isinstance(text, str):
         raise SpecError(f"a probe is spelled as a string, such as 'sched:sched_switch', not {described(text)}")
@@ -80,11 +79,12 @@ def parse_probe(text: str) -> tuple[str, str | int]:
     kind, colon, rest = text.partition(":")
     if kind == "profile":
         return kind, _rate(rest) if colon else DEFAULT_HZ
-    if kind in ("tracepoint", "raw_tracepoint"):
-        target: Any = _tracepoint(rest) if kind == "tracepoint" else _raw_tracepoint(rest)
-        return kind, _without_kind(target)
+    if kind in _MAKERS:
+        return kind, _without_kind(_MAKERS[kind](rest))
+    if kind == "span":
+        raise SpecError("a span has no spelling: declare the probes that it pairs, then session.span(start, end)")
     if kind in _LATER or (kind in _ALIASES and (colon or len(kind) > 2)):
-        refuse_kind(kind)
+        refuse_kind(kind, rest)
     if text.count(":") == 1:
         return "tracepoint", _without_kind(_tracepoint(text))
     if not colon:
@@ -95,11 +95,12 @@ def parse_probe(text: str) -> tuple[str, str | int]:
     return refuse_kind(kind)
 
 
-def refuse_kind(kind: str) -> NoReturn:
+def refuse_kind(kind: str, rest: str = "") -> NoReturn:
     """Raises: Unsupported for a kind that comes later, SpecError for an unknown one, with what can be probed now."""
     real = _ALIASES.get(kind, kind)
     if real in KINDS:
-        raise SpecError(f"there is no kind of probe called {kind!r}; did you mean {real}?")
+        meant = f"{real}:{rest}" if rest else real
+        raise SpecError(f"there is no kind of probe called {kind!r}; did you mean {meant}?")
     now = f"what can be probed now: {', '.join(KINDS)}"
     if real not in _LATER:
         raise SpecError(f"there is no kind of probe called {kind!r}{proposal(kind, [*KINDS, *_LATER])}; {now}")
@@ -122,7 +123,9 @@ def resolved(targets: Sequence[Target], resolve: Resolver) -> tuple[Target, ...]
         if not is_pattern(target):
             found[target] = None
             continue
-        matches = resolve(target.kind, str(_without_kind(target)))
+        # A function is entered and returns under one name.
+        listed = Function.kind if isinstance(target, Function) else target.kind
+        matches = resolve(listed, str(_without_kind(target)))
         if not matches:
             raise ProbeNotFound(f"no {target.kind} matches {_without_kind(target)!r}")
         for match in matches:
@@ -131,7 +134,10 @@ def resolved(targets: Sequence[Target], resolve: Resolver) -> tuple[Target, ...]
 
 
 def default_name(targets: Sequence[Target]) -> str:
-    """The first target's last part without a pattern's signs: ``sched_switch``; of ``"sched:*"`` it is ``sched``."""
+    """The first target's last part without a pattern's signs: ``sched_switch``; of ``"sched:*"`` it is ``sched``.
+
+    A return's has ``_return`` at its end: ``vfs_read_return``.
+    """
     first = targets[0]
     if isinstance(first, Profile):
         return first.kind
@@ -139,6 +145,7 @@ def default_name(targets: Sequence[Target]) -> str:
     for part in parts:
         name = re.sub(r"_*\W[\W_]*", "_", re.sub(r"\[[^]]*\]?", "_", part)).strip("_")
         if name:
+            name += "_return" if isinstance(first, FunctionReturn) else ""
             return name if name.isidentifier() else f"_{name}"
     return first.kind
 
@@ -164,6 +171,31 @@ def _raw_tracepoint(text: Any) -> RawTracepoint:
         name = text.rpartition(":")[2]
         raise SpecError(f"a raw tracepoint has no category: say {name!r}, not {text!r}")
     return RawTracepoint(_named(text, text))
+
+
+def _function(text: Any) -> Function:
+    return Function(_function_name(text, Function.kind))
+
+
+def _function_return(text: Any) -> FunctionReturn:
+    return FunctionReturn(_function_name(text, FunctionReturn.kind))
+
+
+def _function_name(text: Any, kind: str) -> str:
+    text = _text(text, "a function is a name, such as 'vfs_read'").removeprefix(f"{kind}:")
+    if text.endswith("()"):
+        raise SpecError(f"a function is named without parentheses: say {text[:-2]!r}")
+    if not _FUNCTION.fullmatch(text):
+        raise SpecError(f"{text!r} is no function's name: letters, digits, _ and . make one, and * ? [] a pattern")
+    return str(text)
+
+
+_MAKERS: dict[str, Callable[[Any], Tracepoint | RawTracepoint | Function]] = {
+    "tracepoint": _tracepoint,
+    "raw_tracepoint": _raw_tracepoint,
+    "function": _function,
+    "function_return": _function_return,
+}
 
 
 def _profile(hz: Any) -> Profile:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from spile.errors import SpecError
 from spile.expr import captures, context, literal, operand, units
-from spile.expr.functions import between, isin, startswith, string
+from spile.expr.functions import at_start, between, isin, startswith, string
 from spile.expr.path import Path
 from spile.expr.wrapper import Condition, Expr
 from spile.near import proposal
@@ -25,6 +25,7 @@ from spile.near import proposal
 MAX_LENGTH = 4096
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "at_start": at_start,
     "between": between,
     "isin": isin,
     "startswith": startswith,
@@ -32,7 +33,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 NAMES: dict[str, Any] = {
     "arg": captures.arg,
-    **{name: getattr(captures, name) for name in (*context.NUMBERS, *context.STRINGS, "kstack", "ustack")},
+    **{
+        name: getattr(captures, name)
+        for name in (*context.NUMBERS, *context.STRINGS, *context.OUTCOMES, "kstack", "ustack")
+    },
     **{name: getattr(units, name) for name in ("us", "ms", "s")},
     **_FUNCTIONS,
 }
@@ -65,8 +69,8 @@ def expr(text: str, /) -> Any:
 
     Python's grammar, with the names of captures (``pid``, ``comm``, ``arg.count``, ``kstack[:8]`` …), literal integers
     and strings, the operators of `Expr` and `Condition`, ``and or not in``, chained comparisons, the units ``us ms s``
-    and the functions ``isin between startswith string``. No Python is evaluated. ``where=expr("pid == 42")`` means the
-    same as ``where=pid == 42``.
+    and the functions ``at_start between isin startswith string``. No Python is evaluated. ``where=expr("pid == 42")``
+    means the same as ``where=pid == 42``.
 
     Raises SpecError, which shows the column, for everything else.
     """

@@ -13,6 +13,7 @@ from . import handlers as handling
 from . import targets as targeting
 from .errors import SpecError
 from .probe import Probe
+from .span import feeding
 from .spec import SessionSpec
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class Wiring:
         self._unread = frozenset(
             index for index, probe in enumerate(self._probes) if not probe.handlers and index not in self.found.indexes
         )
+        fed = feeding(self._probes)
         for index in self._unread:
             probe = self._probes[index]
-            if not probe.aggregates:
+            is_there_for_a_span = id(probe) in fed and not probe.captures_events
+            if not probe.aggregates and not is_there_for_a_span:
                 raise SpecError(
                     f"nothing handles the events of probe {probe.name!r}: write on_{self._bases[index]}, "
                     "or iterate over the session instead of run()",

@@ -108,6 +108,31 @@ assert_type(session.profile(99, capture=[comm, kstack]), Probe[sp.Event])
 assert_type(session.probe("sched:sched_switch", capture=Open), Probe[Open])
 assert_type(session.raw_tracepoint(["sched_switch", "sched_wakeup"], capture="*", name="both"), Probe[sp.Event])
 
+# Functions, returns, spans.
+assert_type(sp.ret, sp.Expr[int])
+assert_type(sp.elapsed // sp.us, sp.Expr[int])
+assert_type(sp.at_start(comm), sp.Expr[str])
+assert_type(sp.at_start(comm) == "x", sp.Condition)
+at: sp.Expr[sp.Stack] = sp.at_start(kstack)
+
+
+class Read(sp.Event):
+    count = arg.count
+    ret, error, ns = sp.ret, sp.error, sp.elapsed
+    who = sp.at_start(comm)
+
+
+returns = session.function_return("vfs_read", capture=Read, where=sp.ret < 0, attach="kprobe")
+assert_type(returns, Probe[Read])
+for read in returns:
+    assert_type(read.ret, int)
+    assert_type(read.who, str)
+assert_type(session.function("vfs_*", capture=[pid]), Probe[sp.Event])
+wait = session.span(start=[(switches, arg.prev_pid), opens], end=(switches, arg.next_pid), restart=False)
+assert_type(wait, Probe[sp.Event])
+assert_type(session.span(opens, switches, key=pid, capture=Read), Probe[Read])
+assert_type(session.span([opens], [switches, opens]).count(by=sp.at_start(comm)), sp.Table[str, int])
+
 assert_type(switches.count(), sp.Cell[int])
 assert_type(switches.count(by=comm), sp.Table[str, int])
 assert_type(switches.count(by=(comm,)), sp.Table[tuple[str], int])

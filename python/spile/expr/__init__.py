@@ -11,11 +11,14 @@ from spile.expr.captures import (
     cgroup,
     comm,
     cpu,
+    elapsed,
+    error,
     gid,
     kstack,
     pid,
     ppid,
     probe_name,
+    ret,
     stime,
     task,
     tid,
@@ -24,7 +27,7 @@ from spile.expr.captures import (
     ustack,
     utime,
 )
-from spile.expr.functions import between, isin, startswith, string
+from spile.expr.functions import at_start, between, isin, startswith, string
 from spile.expr.units import ms, s, us
 from spile.expr.wrapper import Condition, Expr
 
@@ -32,10 +35,13 @@ __all__ = [
     "Condition",
     "Expr",
     "arg",
+    "at_start",
     "between",
     "cgroup",
     "comm",
     "cpu",
+    "elapsed",
+    "error",
     "gid",
     "isin",
     "kstack",
@@ -43,6 +49,7 @@ __all__ = [
     "pid",
     "ppid",
     "probe_name",
+    "ret",
     "s",
     "startswith",
     "stime",

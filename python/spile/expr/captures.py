@@ -48,6 +48,12 @@ stime: Expr[int] = _number("stime")
 task: Expr[int] = _number("task")
 #: The name of the target, such as ``sched_switch``: tells a group's members apart.
 probe_name: Expr[str] = _string("probe_name")
+#: What a function returned; of returns only.
+ret: Expr[int] = _number("ret")
+#: The errno that a function returned, as a positive number, else 0; of returns only.
+error: Expr[int] = _number("error")
+#: Nanoseconds since a function was entered, or since a span's start; of returns and spans only.
+elapsed: Expr[int] = _number("elapsed")
 #: The kernel's stack; ``kstack[:8]`` keeps the 8 innermost frames.
 kstack: Backtrace = Backtrace(StackTrace("kernel"))
 #: The process's stack, where it was compiled with frame pointers; ``ustack[:8]`` keeps the 8 innermost frames.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from spile.errors import SpecError
 from spile.expr import literal, operand
+from spile.expr.at_start import AtStart
 from spile.expr.compare import Compare
 from spile.expr.integer import Integer
 from spile.expr.is_in import IsIn
@@ -15,6 +16,8 @@ from spile.expr.starts_with import StartsWith
 from spile.expr.string import DEFAULT_LIMIT, MAX_LIMIT, String
 from spile.expr.string_in import StringIn
 from spile.expr.wrapper import Condition, Expr, Value
+
+T = TypeVar("T")
 
 
 @overload
@@ -64,6 +67,18 @@ def startswith(x: Expr[str], prefix: str, /) -> Condition:
     if not words:
         raise SpecError(f"every string begins with nothing: give startswith({node.spell()}, …) a prefix")
     return Condition(StartsWith(node, words))
+
+
+def at_start(x: Expr[T], /) -> Expr[T]:
+    """`x` as it was when the span started, or the function was entered: ``at_start(comm)``, ``at_start(kstack)``.
+
+    Fields in it are those of the span's start. Raises SpecError for an `x` that has at_start() in it already, or is no
+    value.
+    """
+    node = operand.value(x, "at_start()")
+    if any(isinstance(part, AtStart) for part in node.walk()):
+        raise SpecError(f"at_start() once is enough: say {node.spell()}")
+    return Value(AtStart(node))
 
 
 def string(pointer: Expr[int], /, limit: int = DEFAULT_LIMIT) -> Expr[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from spile.errors import SpecError
 from spile.expr import literal
+from spile.expr.at_start import AtStart
 from spile.expr.compare import Compare
 from spile.expr.context import Context
 from spile.expr.field import Field
@@ -69,11 +70,16 @@ def string(node: ValueNode, what: str) -> ValueNode:
         raise SpecError(f"{what} wants a string, and {node.spell()} is an integer{remedy}")
     if node.kind is Kind.STACK:
         raise SpecError(f"{what} wants a string, and {node.spell()} is a stack: capture it, or count by it")
-    if node == Context("probe_name"):
+    if _there(node) == Context("probe_name"):
         raise SpecError(
             "probe_name is the same for every event of a target, so it decides nothing: use separate probes"
         )
     return node
+
+
+def _there(node: ValueNode) -> ValueNode:
+    """What is computed, wherever that is."""
+    return node.value if isinstance(node, AtStart) else node
 
 
 def string_literal(node: ValueNode, text: object, what: str) -> bytes:
@@ -83,7 +89,7 @@ def string_literal(node: ValueNode, text: object, what: str) -> bytes:
     if not isinstance(text, str):
         raise SpecError(f"{what} wants a string literal, not {described(text)}")
     words = literal.string(text)
-    if node == Context("comm") and len(words) > literal.COMM_BYTES:
+    if _there(node) == Context("comm") and len(words) > literal.COMM_BYTES:
         raise SpecError(
             f"{text!a} has {len(words)} bytes, and the kernel cuts a comm to {literal.COMM_BYTES}: "
             f"it can never be equal; say {literal.decoded(words[: literal.COMM_BYTES])!a}"
