@@ -67,6 +67,7 @@ class Feed:
         self.names: list[str] = []
         self.calls: list[str] = []
         self.rows: list[dict[str, int]] = []
+        self.lost_children = 0
         self.fails: BaseException | None = None
         self._queue: list[list[FakeEvent]] = []
         self._stopped = False

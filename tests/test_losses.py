@@ -50,6 +50,16 @@ def test_the_text_names_the_limit_to_raise() -> None:
     assert "wakes: 1 arrived without their stack" in text
 
 
+def test_children_that_were_not_followed_are_told_of() -> None:
+    rows = [{"probe": 0, "target": 0, "hits": 3, "delivered": 3}]
+    losses = Losses(rows, ["x"], lost_children=1200)
+    assert (losses.lost_children, losses.lost, losses.balance) == (1200, 0, 0)
+    assert losses.explain().startswith("hits are missing:\n  1,200 children of the followed process were not followed")
+    losses = Losses(ROWS, ["reads", "wakes"], lost_children=1)
+    assert losses.explain().startswith("32 of 109 (29 %) hits were lost")
+    assert losses.explain().endswith("or cgroup=")
+
+
 def test_nothing_lost_says_nothing() -> None:
     losses = Losses([{"probe": 0, "target": 0, "hits": 3, "delivered": 3}], ["x"])
     assert losses.explain() == "" and str(losses) == "nothing lost of 3 hits"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from ._native import Batch, Columns, Event, Frame, Stack
 from ._native import __version__ as __version__
+from .enums import NamedInt
 from .errors import (
     EngineError,
     Error,
@@ -81,6 +82,7 @@ __all__ = [
     "Frame",
     "LossWarning",
     "Losses",
+    "NamedInt",
     "PrivilegeError",
     "Probe",
     "ProbeLosses",

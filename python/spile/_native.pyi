@@ -218,6 +218,9 @@ class Engine:
     def add_pid(self, pid: int) -> None:
         """Lets one more process through the target filter."""
     @property
+    def lost_children(self) -> int:
+        """Children of followed processes that found no room in the filter: their events are missing."""
+    @property
     def stack_collisions(self) -> int:
         """Stacks that could not be told from another by their hash; 0 but for a miracle."""
 

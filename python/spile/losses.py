@@ -73,11 +73,14 @@ class Losses(Mapping[str, ProbeLosses]):
         *,
         targets: Iterable[Iterable[str]] = (),
         unkeyed: Iterable[int] = (),
+        lost_children: int = 0,
         buffer: int = 0,
         queue: int = 0,
     ) -> None:
         """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings; `unkeyed`
-        for each probe what its tables left out."""
+        for each probe what its tables left out; `lost_children` the processes that were not followed."""
+        self.lost_children = lost_children
+        """Children of the followed process that were not seen, for so many run already: nobody knows their hits."""
         spellings = [list(of_probe) for of_probe in targets]
         self._probes = {name: ProbeLosses() for name in names}
         self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
@@ -123,11 +126,21 @@ class Losses(Mapping[str, ProbeLosses]):
     def explain(self) -> str:
         """What was lost, why, and which limit to raise; empty when nothing was."""
         lines = [line for name, row in self._probes.items() for line in self._remedies(name, row)]
+        if self.lost_children:
+            lines.append(
+                f"{self.lost_children:,} children of the followed process were not followed, for the list of processes "
+                "was full: nobody knows how many hits are missing; trace less at once, or cgroup="
+            )
         if not lines:
             return ""
         total = self.total
         share = f" of {total.hits:,} ({100 * total.lost / total.hits:.2g} %)" if total.hits else ""
-        return "\n  ".join([f"{total.lost:,}{share} hits were lost" if total.lost else "no hit was lost, but:", *lines])
+        return "\n  ".join([self._headline(total, share), *lines])
+
+    def _headline(self, total: ProbeLosses, share: str) -> str:
+        if total.lost:
+            return f"{total.lost:,}{share} hits were lost"
+        return "hits are missing:" if self.lost_children else "no hit was lost, but:"
 
     def _remedies(self, name: str, row: ProbeLosses) -> Iterator[str]:
         if row.ring_full:

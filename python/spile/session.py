@@ -314,6 +314,7 @@ class Session(Declaring):
             self._running.engine.losses(),
             [probe.name for probe in self._spec.probes],
             targets=[[target.spelling for target in probe.targets] for probe in self._spec.probes],
+            lost_children=self._running.engine.lost_children,
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,

@@ -521,3 +521,23 @@ def test_low_rates_arrive_soon() -> None:
             next(events)
             assert time.monotonic() - begin < 0.1
         del events
+
+
+def test_children_that_find_no_room_are_told_of() -> None:
+    """The list of followed processes is filled by hand, so that a child finds none."""
+    script = "import os, sys; sys.stdin.read(1); p = os.fork(); os.getppid(); p and os.waitpid(p, 0)"
+    child = subprocess.Popen([sys.executable, "-S", "-c", script], stdin=subprocess.PIPE)
+    session = spile.Session(pid=child.pid)
+    seen = session.tracepoint(GETPPID).count()
+    with pytest.warns(spile.LossWarning, match="1 children of the followed process were not followed"), session:
+        assert session.losses.lost_children == 0
+        running = session._running
+        assert running is not None
+        with pytest.raises(spile.EngineError):
+            for number in range(1 << 20, 1 << 21):
+                running.engine.add_pid(number)
+        child.communicate(b"x")
+        session.wait(5)
+    assert session.losses.lost_children == 1
+    # The child's own call is missing, and no ledger knows of it.
+    assert seen.value == 1 and session.losses.balance == 0

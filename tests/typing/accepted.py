@@ -113,6 +113,9 @@ assert_type(sp.ret, sp.Expr[int])
 assert_type(sp.elapsed // sp.us, sp.Expr[int])
 assert_type(sp.at_start(comm), sp.Expr[str])
 assert_type(sp.at_start(comm) == "x", sp.Condition)
+assert_type(sp.error == "ENOENT", sp.Condition)
+assert_type(sp.error != 2, sp.Condition)
+assert_type(isin(sp.error, "ENOENT", "EIO"), sp.Condition)
 at: sp.Expr[sp.Stack] = sp.at_start(kstack)
 
 
@@ -127,6 +130,8 @@ assert_type(returns, Probe[Read])
 for read in returns:
     assert_type(read.ret, int)
     assert_type(read.who, str)
+    assert_type(read.error, sp.NamedInt)
+    assert_type(read.error.name, str | None)
 assert_type(session.function("vfs_*", capture=[pid]), Probe[sp.Event])
 wait = session.span(start=[(switches, arg.prev_pid), opens], end=(switches, arg.next_pid), restart=False)
 assert_type(wait, Probe[sp.Event])

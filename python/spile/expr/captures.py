@@ -6,6 +6,7 @@ Context is that of the task that the probe interrupts: in softirqs and completio
 
 from __future__ import annotations
 
+from spile.enums import NamedInt
 from spile.expr.backtrace import Backtrace
 from spile.expr.context import Context
 from spile.expr.field import Field
@@ -50,8 +51,8 @@ task: Expr[int] = _number("task")
 probe_name: Expr[str] = _string("probe_name")
 #: What a function returned; of returns only.
 ret: Expr[int] = _number("ret")
-#: The errno that a function returned, as a positive number, else 0; of returns only.
-error: Expr[int] = _number("error")
+#: The errno that a function returned, as a positive number with its name, ``ENOENT``, else 0; of returns only.
+error: Expr[NamedInt] = Value(Context("error"))
 #: Nanoseconds since a function was entered, or since a span's start; of returns and spans only.
 elapsed: Expr[int] = _number("elapsed")
 #: The kernel's stack; ``kstack[:8]`` keeps the 8 innermost frames.

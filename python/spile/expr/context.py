@@ -23,7 +23,8 @@ class Context(ValueNode):
 
     @property
     def kind(self) -> Kind:
-        return Kind.STRING if self.name in STRINGS else Kind.INT
+        # An error has a number and a name, like a field that is an enumeration.
+        return Kind.STRING if self.name in STRINGS else Kind.FIELD if self.name == "error" else Kind.INT
 
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op, "name": self.name}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
+from spile.enums import NamedInt
 from spile.errors import SpecError
 from spile.expr import literal, operand
 from spile.expr.at_start import AtStart
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 @overload
 def isin(x: Expr[int], /, *values: int) -> Condition: ...
+@overload
+def isin(x: Expr[NamedInt], /, *values: str) -> Condition: ...
 @overload
 def isin(x: Expr[str], /, *values: str) -> Condition: ...
 def isin(x: Expr[Any], /, *values: object) -> Condition:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, overload
 
+from spile.enums import NamedInt
 from spile.errors import SpecError
 from spile.expr import operand
 from spile.expr.binary import Binary
@@ -99,12 +100,16 @@ class Expr(_Frozen, Generic[T_co]):
     @overload  # type: ignore[override]  # a comparison gives a Condition, never a bool
     def __eq__(self: Expr[int], other: int | Expr[int], /) -> Condition: ...
     @overload
+    def __eq__(self: Expr[NamedInt], other: str, /) -> Condition: ...
+    @overload
     def __eq__(self: Expr[str], other: str, /) -> Condition: ...
     def __eq__(self, other: object, /) -> Condition:
         return Condition(operand.compared(self, "==", other))
 
     @overload  # type: ignore[override]  # a comparison gives a Condition, never a bool
     def __ne__(self: Expr[int], other: int | Expr[int], /) -> Condition: ...
+    @overload
+    def __ne__(self: Expr[NamedInt], other: str, /) -> Condition: ...
     @overload
     def __ne__(self: Expr[str], other: str, /) -> Condition: ...
     def __ne__(self, other: object, /) -> Condition:

@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::names::ValueNames;
 use crate::spec::StackSpace;
 
 /// The event id that marks a stack's definition in an aligned stream.
@@ -129,6 +130,9 @@ pub struct FieldSchema {
     /// What it is for.
     #[serde(default)]
     pub role: Role,
+    /// Names that its values have.
+    #[serde(default)]
+    pub names: ValueNames,
 }
 
 /// The columns of one event.

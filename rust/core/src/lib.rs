@@ -11,6 +11,7 @@ pub mod event;
 pub mod layout;
 pub mod loss;
 pub mod merge;
+pub mod names;
 pub mod pump;
 pub mod queue;
 pub mod report;

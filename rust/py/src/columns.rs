@@ -50,7 +50,7 @@ impl Columns {
         let context = self.shared.context();
         let list = PyList::empty(py);
         for event in self.events() {
-            list.append(context.value(py, event.value(field.column))?)?;
+            list.append(context.field(py, field, &event)?)?;
         }
         Ok(list)
     }

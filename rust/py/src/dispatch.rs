@@ -156,8 +156,8 @@ impl Argument {
         let event = &subject.event;
         Ok(match self {
             Self::Field(index) => {
-                let column = subject.kind.fields.get(*index).map_or(usize::MAX, |field| field.column);
-                subject.shared.context().value(py, event.value(column))?
+                let Some(field) = subject.kind.fields.get(*index) else { return Ok(py.None().into_bound(py)) };
+                subject.shared.context().field(py, field, event)?
             }
             Self::Event => event_object(py, subject.shared, subject.index)?,
             Self::Id => event.id().into_pyobject(py)?.into_any(),

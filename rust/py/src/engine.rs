@@ -21,7 +21,7 @@ use spile_core::spec::SessionSpec;
 
 use crate::batch::{Batch, Shared};
 use crate::error::raised;
-use crate::kinds::Kinds;
+use crate::kinds::{self, Kinds};
 use crate::table::NativeTable;
 
 /// How long a wait lasts before pending signals are looked at.
@@ -42,8 +42,8 @@ enum Origin {
     Bpf(Box<Bpf>),
     /// A recorded stream, until it is started.
     Stream(Option<Box<dyn Source>>),
-    /// Nowhere any more; the last ledger.
-    Stopped(Vec<Row>, String),
+    /// Nowhere any more; the last ledger, the children that were not followed, the explanation.
+    Stopped(Vec<Row>, u64, String),
 }
 
 impl Engine {
@@ -54,9 +54,20 @@ impl Engine {
         outlets: Outlets,
         names: &[(u16, String)],
         classes: Option<Vec<Option<Py<PyType>>>>,
-    ) -> Self {
-        let kinds = Kinds::new(py, &spec, &outlets.layouts, names, &classes.unwrap_or_default());
-        Self { spec, kinds, outlets: Arc::new(outlets), origin: Mutex::new(origin), drain: OnceLock::new() }
+    ) -> PyResult<Self> {
+        let kinds = Kinds::new(py, &spec, &outlets.layouts, names, &classes.unwrap_or_default())?;
+        Ok(Self { spec, kinds, outlets: Arc::new(outlets), origin: Mutex::new(origin), drain: OnceLock::new() })
+    }
+
+    /// The names of the values of each part of a key, as the first of the probe's targets has them.
+    fn names_of_key(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<Vec<Option<Py<PyAny>>>> {
+        let schemas = self.outlets.layouts.iter().map(|layout| &layout.schema);
+        let Some(schema) = schemas.into_iter().find(|schema| schema.probe as usize == probe) else {
+            return Ok(Vec::new());
+        };
+        let columns = schema.keys.get(aggregate).map_or(&[][..], Vec::as_slice);
+        let fields = columns.iter().map(|column| schema.fields.get(*column as usize));
+        fields.map(|field| field.map_or(Ok(None), |field| kinds::names(py, &field.names))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Origin> {
@@ -92,10 +103,10 @@ impl Engine {
         }
         if let Origin::Bpf(bpf) = &mut *origin {
             bpf.detach();
-            let rows = bpf.ledger();
-            let explained = bpf.explain();
-            *origin = Origin::Stopped(rows.as_ref().cloned().unwrap_or_default(), explained);
-            outcome = outcome.and(rows.map(drop));
+            let (rows, children, explained) = (bpf.ledger(), bpf.lost_children(), bpf.explain());
+            let last = rows.as_ref().cloned().unwrap_or_default();
+            *origin = Origin::Stopped(last, children.as_ref().copied().unwrap_or_default(), explained);
+            outcome = outcome.and(rows.map(drop)).and(children.map(drop));
         }
         outcome.and_then(|()| self.failure().map_or(Ok(()), Err))
     }
@@ -107,7 +118,7 @@ impl Engine {
     fn rows(&self) -> Result<Vec<Row>, Error> {
         let mut rows = match &*self.lock() {
             Origin::Bpf(bpf) => bpf.ledger()?,
-            Origin::Stopped(rows, _) => rows.clone(),
+            Origin::Stopped(rows, ..) => rows.clone(),
             Origin::Stream(_) => Vec::new(),
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
@@ -149,7 +160,7 @@ impl Engine {
             .map_err(raised)?;
         let outlets = Outlets::new(&spec, bpf.layouts());
         let names = bpf.names();
-        Ok(Self::new(py, spec, Origin::Bpf(Box::new(bpf)), outlets, &names, classes))
+        Self::new(py, spec, Origin::Bpf(Box::new(bpf)), outlets, &names, classes)
     }
 
     #[staticmethod]
@@ -178,7 +189,7 @@ impl Engine {
         let names: Vec<(u16, String)> = schemas.iter().map(name).collect();
         let outlets = Outlets::new(&spec, Arc::new(aligned));
         let source = PackedSource::recorded(data, packed, Arc::clone(&outlets.stacks)).map_err(raised)?;
-        Ok(Self::new(py, spec, Origin::Stream(Some(Box::new(source))), outlets, &names, classes))
+        Self::new(py, spec, Origin::Stream(Some(Box::new(source))), outlets, &names, classes)
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
@@ -246,18 +257,19 @@ impl Engine {
     fn explain(&self, py: Python<'_>) -> String {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.explain(),
-            Origin::Stopped(_, explained) => explained.clone(),
+            Origin::Stopped(.., explained) => explained.clone(),
             Origin::Stream(_) => String::new(),
         })
     }
 
-    fn table(&self, probe: usize, aggregate: usize) -> PyResult<NativeTable> {
+    fn table(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<NativeTable> {
         let table = self.outlets.tables.get(probe).and_then(|tables| tables.get(aggregate));
         let table = table.ok_or_else(|| PyIndexError::new_err("no such aggregate"))?;
         Ok(NativeTable {
             table: Arc::clone(table),
             kinds: Arc::clone(&self.kinds),
             stacks: Arc::clone(&self.outlets.stacks),
+            names: self.names_of_key(py, probe, aggregate)?,
         })
     }
 
@@ -265,6 +277,17 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.add_pid(pid),
             _ => Ok(()),
+        })
+        .map_err(raised)
+    }
+
+    /// Children of followed processes that found no room in the filter.
+    #[getter]
+    fn lost_children(&self, py: Python<'_>) -> PyResult<u64> {
+        py.detach(|| match &*self.lock() {
+            Origin::Bpf(bpf) => bpf.lost_children(),
+            Origin::Stopped(_, children, _) => Ok(*children),
+            Origin::Stream(_) => Ok(0),
         })
         .map_err(raised)
     }

@@ -54,7 +54,7 @@ impl Event {
             Source::View { shared, index } => {
                 let Some((event, kind)) = view(shared, *index) else { return Ok(None) };
                 let Some(field) = kind.field(name)? else { return Ok(None) };
-                shared.context().value(name.py(), event.value(field.column)).map(Some)
+                shared.context().field(name.py(), field, &event).map(Some)
             }
             Source::Detached(own) => own.fields.bind(name.py()).get_item(name),
         }
@@ -67,7 +67,7 @@ impl Event {
                 let dict = PyDict::new(py);
                 if let Some((event, kind)) = view(shared, *index) {
                     for field in &kind.fields {
-                        let value = shared.context().value(py, event.value(field.column))?;
+                        let value = shared.context().field(py, field, &event)?;
                         dict.set_item(field.name.object(py), value)?;
                     }
                 }

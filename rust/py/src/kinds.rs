@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 use spile_core::event::Layouts;
-use spile_core::layout::{EventSchema, Role};
+use spile_core::layout::{EventSchema, FieldSchema, Role};
+use spile_core::names::ValueNames;
 use spile_core::spec::SessionSpec;
 
 /// A name, for both languages.
@@ -33,6 +35,8 @@ pub struct Field {
     pub name: Name,
     /// Its column.
     pub column: usize,
+    /// Numbers that have names, by number: a `spile.enums.Names`.
+    pub names: Option<Py<PyAny>>,
 }
 
 /// One kind of event.
@@ -73,7 +77,7 @@ impl Kinds {
         layouts: &Layouts,
         names: &[(u16, String)],
         classes: &[Option<Py<PyType>>],
-    ) -> Arc<Self> {
+    ) -> PyResult<Arc<Self>> {
         let mut by_id: Vec<Option<Kind>> = Vec::new();
         by_id.resize_with(layouts.len(), || None);
         for layout in layouts.iter() {
@@ -84,11 +88,11 @@ impl Kinds {
                 id: schema.id,
                 probe: Name::new(py, probe),
                 name: Name::new(py, name),
-                fields: fields(py, schema),
+                fields: fields(py, schema)?,
                 class: classes.get(schema.probe as usize).and_then(|class| Some(class.as_ref()?.clone_ref(py))),
             });
         }
-        Arc::new(Self { by_id })
+        Ok(Arc::new(Self { by_id }))
     }
 
     /// The kind of an event.
@@ -102,9 +106,21 @@ impl Kinds {
     }
 }
 
-fn fields(py: Python<'_>, schema: &EventSchema) -> Vec<Field> {
+fn fields(py: Python<'_>, schema: &EventSchema) -> PyResult<Vec<Field>> {
     let captures = schema.fields.iter().enumerate().filter(|(_, field)| field.role == Role::Capture);
-    let field =
-        |(column, field): (usize, &spile_core::layout::FieldSchema)| Field { name: Name::new(py, &field.name), column };
+    let field = |(column, field): (usize, &FieldSchema)| {
+        Ok(Field { name: Name::new(py, &field.name), column, names: names(py, &field.names)? })
+    };
     captures.map(field).collect()
+}
+
+/// The objects for values that have names.
+pub fn names(py: Python<'_>, names: &ValueNames) -> PyResult<Option<Py<PyAny>>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let class = CLASS.import(py, "spile.enums", "Names")?;
+    let values: Vec<(i128, &str)> = names.iter().collect();
+    Ok(Some(class.call1((values,))?.unbind()))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 use spile_core::aggregate::{Part, Row, Table};
 use spile_core::stack::StackTable;
 
@@ -15,6 +15,8 @@ pub struct NativeTable {
     pub table: Arc<Table>,
     pub kinds: Arc<Kinds>,
     pub stacks: Arc<StackTable>,
+    /// For each part of the key, the names of its values.
+    pub names: Vec<Option<Py<PyAny>>>,
 }
 
 type Entry<'py> = (Bound<'py, PyTuple>, u64);
@@ -24,10 +26,26 @@ impl NativeTable {
         Context { kinds: &self.kinds, stacks: &self.stacks }
     }
 
+    fn names_of(&self, part: usize) -> Option<&Py<PyAny>> {
+        self.names.get(part)?.as_ref()
+    }
+
+    /// What a script gave as that part of a key; a name that stands for a number as that number.
+    fn number_of<'py>(&self, part: usize, given: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        match self.names_of(part) {
+            Some(names) if given.is_instance_of::<PyString>() => {
+                let numbers = names.bind(given.py()).getattr("numbers")?;
+                numbers.call_method1("get", (&given, &given))
+            }
+            _ => Ok(given),
+        }
+    }
+
     fn entries<'py>(&self, py: Python<'py>, rows: Vec<Row>) -> PyResult<Vec<Entry<'py>>> {
         let context = self.context();
         let entry = |(key, count): Row| {
-            let parts = key.iter().map(|part| context.part(py, part)).collect::<PyResult<Vec<_>>>()?;
+            let part = |(index, part)| context.named_part(py, part, self.names_of(index));
+            let parts = key.iter().enumerate().map(part).collect::<PyResult<Vec<_>>>()?;
             Ok((PyTuple::new(py, parts)?, count))
         };
         rows.into_iter().map(entry).collect()
@@ -53,8 +71,8 @@ impl NativeTable {
     #[pyo3(signature = (key, /))]
     fn get(&self, key: &Bound<'_, PyTuple>) -> PyResult<Option<u64>> {
         let mut parts = Vec::with_capacity(key.len());
-        for object in key.iter() {
-            let Some(part) = self.context().to_part(&object)? else { return Ok(None) };
+        for (index, object) in key.iter().enumerate() {
+            let Some(part) = self.context().to_part(&self.number_of(index, object)?)? else { return Ok(None) };
             parts.push(part);
         }
         Ok(key.py().detach(|| self.look_up(parts)))

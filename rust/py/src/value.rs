@@ -5,13 +5,13 @@ use std::sync::Arc;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyInt, PyString, PyType};
 use spile_core::aggregate::Part;
-use spile_core::event::Value;
+use spile_core::event::{Event, Value};
 use spile_core::spec::StackSpace;
 use spile_core::stack::StackTable;
 
-use crate::kinds::Kinds;
+use crate::kinds::{Field, Kinds};
 use crate::stack::Stack;
 
 /// What values need to become objects.
@@ -23,9 +23,20 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// A field's value.
+    /// A field of an event.
     #[inline]
-    pub fn value<'py>(&self, py: Python<'py>, value: Value<'_>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn field<'py>(&self, py: Python<'py>, field: &Field, event: &Event<'_>) -> PyResult<Bound<'py, PyAny>> {
+        match (&field.names, event.value(field.column)) {
+            (None, value) => self.value(py, value),
+            (Some(names), Value::Unsigned(value)) => names.bind(py).get_item(value),
+            (Some(names), Value::Signed(value)) => names.bind(py).get_item(value),
+            (Some(_), value) => self.value(py, value),
+        }
+    }
+
+    /// A value without a name.
+    #[inline]
+    fn value<'py>(&self, py: Python<'py>, value: Value<'_>) -> PyResult<Bound<'py, PyAny>> {
         Ok(match value {
             Value::Null => py.None().into_bound(py),
             Value::Unsigned(value) => value.into_pyobject(py)?.into_any(),
@@ -37,8 +48,7 @@ impl Context<'_> {
         })
     }
 
-    /// A part of a key.
-    pub fn part<'py>(&self, py: Python<'py>, part: &Part) -> PyResult<Bound<'py, PyAny>> {
+    fn part<'py>(&self, py: Python<'py>, part: &Part) -> PyResult<Bound<'py, PyAny>> {
         Ok(match part {
             Part::Unsigned(value) => value.into_pyobject(py)?.into_any(),
             Part::Negative(value) => value.into_pyobject(py)?.into_any(),
@@ -47,6 +57,20 @@ impl Context<'_> {
             Part::KernelStack(hash) => self.stack(py, *hash, StackSpace::Kernel)?,
             Part::UserStack(hash) => self.stack(py, *hash, StackSpace::User)?,
         })
+    }
+
+    /// A part of a key, whose values may have names.
+    pub fn named_part<'py>(
+        &self,
+        py: Python<'py>,
+        part: &Part,
+        names: Option<&Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let part = self.part(py, part)?;
+        match names {
+            Some(names) if part.is_instance_of::<PyInt>() => names.bind(py).get_item(part),
+            _ => Ok(part),
+        }
     }
 
     /// What a script gave as a part of a key; none for what can't be one.

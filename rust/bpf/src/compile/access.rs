@@ -3,6 +3,7 @@
 //! Whoever knows a target's fields (BTF, a tracefs `format`, a test) implements [`Fields`]; nothing here opens a file.
 
 use spile_core::error::Error;
+use spile_core::names::ValueNames;
 use spile_core::spec::PathStep;
 
 /// What is at the end of a chain of pointers.
@@ -91,6 +92,11 @@ pub enum Access {
 pub trait Fields {
     /// Where the field at `path` is.
     fn resolve(&self, path: &[PathStep]) -> Result<Access, Error>;
+    /// The names of the values of the field at `path`, where it is an enumeration.
+    fn names(&self, path: &[PathStep]) -> ValueNames {
+        let _ = path;
+        ValueNames::default()
+    }
     /// Every field of the target's own, in its order, for `capture="*"`.
     fn all(&self) -> Vec<(String, Vec<PathStep>)>;
 }

@@ -16,6 +16,7 @@ mod follow;
 mod fuzz;
 mod insn;
 mod ir;
+mod names;
 mod regalloc;
 mod schema;
 

@@ -7,6 +7,7 @@ use spile_core::layout::{EventSchema, FieldSchema, FieldType, MAX_STRING, Role};
 use spile_core::spec::{BinaryOperator, Capture, Context, Expr, ProbeSpec, UnaryOperator};
 
 use super::access::{Access, Fields, Leaf};
+use super::names;
 
 /// The most bytes kept of a string whose length the script didn't limit.
 pub const DEFAULT_STRING_LIMIT: u32 = 4096;
@@ -57,7 +58,8 @@ struct Columns<'a> {
 impl Columns<'_> {
     fn add(&mut self, name: String, expr: &Expr, role: Role, place: &str) -> Result<(), Error> {
         let ty = type_of(expr, self.fields, place)?;
-        self.schemas.push(FieldSchema { name, ty, role });
+        let names = names::of(expr, self.fields);
+        self.schemas.push(FieldSchema { name, ty, role, names });
         self.exprs.push(expr.clone());
         Ok(())
     }

@@ -82,7 +82,12 @@ fn tracepoint(category: &str, name: &str, wants: &Wants<'_>, kernel: &KernelView
             name: name.into(),
         });
     }
-    let btf = if wants.types() { Some(kernel.btf()?) } else { None };
+    let btf = match wants.types() {
+        true => Some(kernel.btf()?),
+        // Only for the names of its values, which an event can do without.
+        false if format.contains("field:enum ") => kernel.btf().ok(),
+        false => None,
+    };
     let spelled = format!("{category}:{name}");
     Ok(Place {
         kind: ProgramKind::Tracepoint,

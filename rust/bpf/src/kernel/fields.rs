@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use spile_core::error::Error;
+use spile_core::names::ValueNames;
 use spile_core::spec::PathStep;
 
-use super::btf::path::{follow, follow_pointee};
+use super::btf::path::{self, follow, follow_pointee};
 use super::btf::{Btf, Kind};
 use super::format::{self, FormatField};
 use super::nearest::{nearest, proposal};
+use super::symbols;
 use crate::compile::{Access, Fields};
 
 /// The most arguments that a raw tracepoint has (`MAX_BPF_FUNC_ARGS`).
@@ -18,6 +20,7 @@ const MAX_ARGUMENTS: u32 = 12;
 #[derive(Debug)]
 pub struct TracepointFields {
     fields: Vec<FormatField>,
+    format: String,
     target: String,
     btf: Option<Rc<Btf>>,
 }
@@ -25,7 +28,7 @@ pub struct TracepointFields {
 impl TracepointFields {
     /// From the text of its `format`; `btf`, where there is one, lets paths go on behind pointers.
     pub fn new(target: String, format: &str, btf: Option<Rc<Btf>>) -> Self {
-        Self { fields: format::parse(format), target, btf }
+        Self { fields: format::parse(format), format: format.to_owned(), target, btf }
     }
 
     /// Names and types.
@@ -84,6 +87,26 @@ impl Fields for TracepointFields {
                 _ => Err(not_found(format!("arg.{name} is {}, which has no members", field.ty))),
             },
             _ => Err(not_found(format!("arg.{name} is {}, which has no members", field.ty))),
+        }
+    }
+
+    /// As the format has them, else as the field's type does.
+    fn names(&self, path: &[PathStep]) -> ValueNames {
+        let Some((first, rest)) = path.split_first() else { return ValueNames::default() };
+        let Ok(field) = self.field(first) else { return ValueNames::default() };
+        let printed = symbols::of_field(&self.format, &field.name);
+        let btf = self.btf.as_deref();
+        match (rest, field.pointee(), field.enumeration()) {
+            ([], ..) if !printed.is_empty() => printed,
+            ([], _, Some(name)) => {
+                let found = btf.and_then(|btf| btf.find(|kind| matches!(kind, Kind::Enum | Kind::Enum64), name));
+                found.map_or_else(ValueNames::default, |ty| path::names(ty, &[]))
+            }
+            ([_, ..], Some(structure), _) => {
+                let found = btf.and_then(|btf| btf.structure(structure));
+                found.map_or_else(ValueNames::default, |ty| path::names(ty, rest))
+            }
+            _ => ValueNames::default(),
         }
     }
 
@@ -153,6 +176,15 @@ impl Fields for RawTracepointFields {
         let position = self.position(first)?;
         let (name, ty) = &self.arguments[position];
         follow(8 * position as u32, btf.get(*ty)?, name, rest)
+    }
+
+    fn names(&self, path: &[PathStep]) -> ValueNames {
+        let named = || {
+            let (first, rest) = path.split_first()?;
+            let (_, ty) = self.arguments.get(self.position(first).ok()?)?;
+            Some(path::names(self.btf.as_ref()?.get(*ty).ok()?, rest))
+        };
+        named().unwrap_or_default()
     }
 
     fn all(&self) -> Vec<(String, Vec<PathStep>)> {
@@ -291,6 +323,41 @@ mod tests {
         let old = RawTracepointFields::new("old", Some(btf())).unwrap();
         assert_eq!(old.described(), [("arg0".into(), "int".into())]);
         assert!(RawTracepointFields::new("unheard", Some(btf())).is_none());
+    }
+
+    #[test]
+    fn values_have_the_names_of_the_format_or_of_the_type() {
+        let mut writer = Writer::new();
+        let mode = writer.enumeration("mode", 4, false, &[("MODE_ABS", 0), ("MODE_REL", 1)]);
+        let named = writer.add(8, false, "mode_t", mode, 0, &[]);
+        let timer = writer.structure("timer", 8, &[("count", mode, 0, 0), ("mode", named, 32, 3)]);
+        let pointer = writer.pointer(timer);
+        writer.function("__traceiter_fired", &[("__data", pointer), ("timer", pointer), ("mode", mode)]);
+        let btf = Rc::new(writer.btf());
+        let format = "\tfield:struct timer * timer;\toffset:8;\tsize:8;\tsigned:0;\n\
+            \tfield:enum mode mode;\toffset:16;\tsize:4;\tsigned:0;\n\
+            \tfield:unsigned int vec;\toffset:20;\tsize:4;\tsigned:0;\n\
+            \tfield:enum unheard other;\toffset:24;\tsize:4;\tsigned:0;\n\n\
+            print fmt: \"%s %s\", __print_symbolic(REC->vec, { 0, \"HI\" }), __print_symbolic(REC->mode, { MODE_ABS, \"ABS\" })\n";
+        let fields = TracepointFields::new("tracepoint:x:y".into(), format, Some(Rc::clone(&btf)));
+        let first = |names: ValueNames| names.name(0).map(str::to_owned);
+        for (path, expected) in [
+            (vec![name("vec")], Some("HI")),
+            (vec![name("mode")], Some("MODE_ABS")),
+            (vec![PathStep::Index(1)], Some("MODE_ABS")),
+            (vec![name("timer"), name("mode")], Some("MODE_ABS")),
+            (vec![name("timer"), name("none")], None),
+            (vec![name("timer")], None),
+            (vec![name("other")], None),
+            (vec![name("none")], None),
+            (vec![], None),
+        ] {
+            assert_eq!(first(fields.names(&path)).as_deref(), expected, "{path:?}");
+        }
+        let raw = RawTracepointFields::new("fired", Some(btf)).unwrap();
+        assert_eq!(first(raw.names(&[name("mode")])).as_deref(), Some("MODE_ABS"));
+        assert_eq!(raw.names(&[name("timer"), name("mode")]).value("MODE_REL"), Some(1));
+        assert!(raw.names(&[name("timer")]).is_empty() && raw.names(&[PathStep::Index(7)]).is_empty());
     }
 
     #[test]

@@ -28,6 +28,12 @@ impl FormatField {
         let name = self.ty.trim_start_matches("const ").strip_prefix("struct ")?.strip_suffix('*')?.trim_end();
         (!name.contains([' ', '*'])).then_some(name)
     }
+
+    /// The name of the enumeration that its values are of, as in `enum hrtimer_mode`.
+    pub fn enumeration(&self) -> Option<&str> {
+        let name = self.ty.trim_start_matches("const ").strip_prefix("enum ")?;
+        (!name.contains([' ', '*', '['])).then_some(name)
+    }
 }
 
 /// The fields, the common ones not among them.

@@ -16,5 +16,6 @@ pub mod nearest;
 pub mod privilege;
 pub mod program;
 pub mod ring;
+pub mod symbols;
 pub mod sys;
 pub mod tracefs;

@@ -35,7 +35,7 @@ pub struct Seen {
 }
 
 pub fn schema(id: u16, columns: &[(FieldType, Role)]) -> EventSchema {
-    let field = |(index, &(ty, role))| FieldSchema { name: format!("f{index}"), ty, role };
+    let field = |(index, &(ty, role))| FieldSchema { name: format!("f{index}"), ty, role, names: Default::default() };
     EventSchema { id, probe: 0, target: 0, fields: columns.iter().enumerate().map(field).collect(), keys: vec![] }
 }
 

@@ -12,8 +12,12 @@ use spile_core::spec::StackSpace;
 
 /// A layout with these columns; the first `keys` aggregates are keyed by those columns.
 pub fn layout(id: u16, probe: u32, types: &[FieldType], keys: &[&[u32]]) -> EventLayout {
-    let field =
-        |(index, ty): (usize, &FieldType)| FieldSchema { name: format!("f{index}"), ty: *ty, role: Role::Capture };
+    let field = |(index, ty): (usize, &FieldType)| FieldSchema {
+        name: format!("f{index}"),
+        ty: *ty,
+        role: Role::Capture,
+        names: Default::default(),
+    };
     let schema = EventSchema {
         id,
         probe,

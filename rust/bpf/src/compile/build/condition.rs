@@ -6,8 +6,8 @@
 use spile_core::error::Error;
 use spile_core::spec::{CompareOperator, Condition, Expr};
 
-use super::super::Ledger;
 use super::super::ir::{Block, Cmp, Operand};
+use super::super::{Ledger, names};
 use super::Build;
 use super::context::exprs_of;
 use super::int::Int;
@@ -53,6 +53,9 @@ impl Build<'_> {
             Condition::Compare { operator, left, right } => self.compare(*operator, left, right, exits),
             Condition::IsIn { value, choices } => self.is_in(value, choices, exits),
             Condition::StringIn { value, choices } => {
+                if let Some(values) = names::values(value, choices, self.request.fields)? {
+                    return self.is_in(value, &values, exits);
+                }
                 let wanted: Vec<Wanted<'_>> = choices.iter().map(|choice| Wanted::Whole(choice)).collect();
                 self.string_is(value, &wanted, exits)
             }

@@ -204,6 +204,14 @@ pub(crate) mod tests {
             self.add(4, true, name, size, members.len() as u32, &words)
         }
 
+        pub(crate) fn enumeration(&mut self, name: &str, size: u32, signed: bool, values: &[(&str, i32)]) -> u32 {
+            let mut words = Vec::new();
+            for &(name, value) in values {
+                words.extend([self.name(name), value.cast_unsigned()]);
+            }
+            self.add(6, signed, name, size, values.len() as u32, &words)
+        }
+
         pub(crate) fn function(&mut self, name: &str, parameters: &[(&str, u32)]) -> u32 {
             let mut words = Vec::new();
             for &(name, ty) in parameters {
@@ -256,9 +264,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_enumeration_s_values_have_names() {
+        let mut writer = Writer::new();
+        let states = [("NONE", -1), ("ON", 1)];
+        let signed = writer.enumeration("signed", 4, true, &states);
+        let unsigned = writer.enumeration("unsigned", 4, false, &states);
+        let (high, low) = (writer.name("HIGH"), writer.name("LOW"));
+        let wide = writer.add(19, false, "wide", 8, 2, &[high, 0, 1, low, 7, 0]);
+        let deep = writer.add(19, true, "deep", 8, 1, &[low, u32::MAX - 1, u32::MAX]);
+        let btf = writer.btf();
+        let values = |id| btf.get(id).unwrap().enumerators().collect::<Vec<_>>();
+        assert_eq!(values(signed), [(-1, &b"NONE"[..]), (1, b"ON")]);
+        assert_eq!(values(unsigned), [(u32::MAX.into(), &b"NONE"[..]), (1, b"ON")]);
+        assert_eq!(values(wide), [(1 << 32, &b"HIGH"[..]), (7, b"LOW")]);
+        assert_eq!(values(deep), [(-2, &b"LOW"[..])]);
+        assert_eq!(values(0), []);
+    }
+
+    #[test]
     fn no_damage_makes_it_panic() {
         let mut writer = Writer::new();
         let int = writer.int("int", 4, true);
+        writer.enumeration("on", 4, true, &[("ON", 1)]);
         let inner = writer.structure("inner", 8, &[("a", int, 0, 0), ("b", 77, 32, 3)]);
         let pointer = writer.pointer(inner);
         writer.function("__traceiter_x", &[("__data", pointer), ("p", pointer)]);
@@ -270,6 +297,7 @@ pub(crate) mod tests {
                 let Ok(btf) = Btf::parse(bad) else { continue };
                 for ty in btf.all() {
                     let _ = (ty.name(), ty.spelling(), ty.size(), ty.members().count(), ty.parameters().count());
+                    let _ = ty.enumerators().count();
                 }
             }
             let _ = Btf::parse(good[..at].to_vec());

@@ -1,6 +1,7 @@
 //! The way along a path such as `prev.signal.nr_threads`. In: a typed place and steps. Out: an [`Access`].
 
 use spile_core::error::Error;
+use spile_core::names::ValueNames;
 use spile_core::spec::PathStep;
 
 use super::types::{Kind, Tags, Type};
@@ -36,6 +37,19 @@ pub fn follow_pointee(ctx_offset: u32, ty: Type<'_>, spelled: &str, steps: &[Pat
         walk.step(step)?;
     }
     walk.finish()
+}
+
+/// The names of the values that `steps` lead to from a value of type `ty`, where that is an enumeration.
+pub fn names(ty: Type<'_>, steps: &[PathStep]) -> ValueNames {
+    let place = Place::Memory { ctx_offset: 0, derefs: Vec::new(), offset: 0 };
+    let mut walk = Walk { place, ty, bits: None, spelled: String::new() };
+    let is_there = steps.iter().all(|step| walk.step(step).is_ok());
+    match walk.ty.resolved() {
+        Ok((ty, _)) if is_there => {
+            ValueNames::new(ty.enumerators().map(|(value, name)| (value, String::from_utf8_lossy(name).into_owned())))
+        }
+        _ => ValueNames::default(),
+    }
 }
 
 struct Walk<'a> {

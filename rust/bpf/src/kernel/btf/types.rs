@@ -207,6 +207,25 @@ impl<'a> Type<'a> {
         })
     }
 
+    /// An enumeration's values and their names.
+    pub fn enumerators(&self) -> impl Iterator<Item = (i128, &'a [u8])> + use<'a> {
+        let (this, raw, kind, is_signed) = (*self, self.raw(), self.kind(), self.is_signed());
+        let parts = if matches!(kind, Kind::Enum | Kind::Enum64) { raw.parts() } else { 0 };
+        (0..parts).map(move |index| {
+            let at = HEAD + if kind == Kind::Enum64 { 12 * index } else { 8 * index };
+            let low = this.word(at + 4);
+            let value = match (kind, is_signed) {
+                (Kind::Enum64, _) => {
+                    let value = u64::from(this.word(at + 8)) << 32 | u64::from(low);
+                    if is_signed { value.cast_signed().into() } else { value.into() }
+                }
+                (_, true) => low.cast_signed().into(),
+                (_, false) => low.into(),
+            };
+            (value, this.btf.string(this.word(at)))
+        })
+    }
+
     /// A function's or prototype's parameters.
     pub fn parameters(&self) -> impl Iterator<Item = Parameter<'a>> + use<'a> {
         let prototype = match self.kind() {

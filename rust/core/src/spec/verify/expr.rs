@@ -68,7 +68,8 @@ pub(super) fn there(expr: &Expr) -> &Expr {
 
 pub(super) fn kind(expr: &Expr) -> Kind {
     match expr {
-        Expr::Field { .. } => Kind::Unknown,
+        // An error has a number and a name.
+        Expr::Field { .. } | Expr::Context { name: Context::Error } => Kind::Unknown,
         Expr::Context { name: Context::Comm } | Expr::String { .. } => Kind::String,
         Expr::Context { name: Context::ProbeName } => Kind::Name,
         Expr::Stack { .. } => Kind::Stack,
