@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import spile
 from spile import NamedInt, SpecError, _native, arg, elapsed, error, expr, isin, pid
+from spile.cli.output import plain, text
 from spile.enums import Names
 from spile.expr.operand import node_of
 
@@ -134,17 +135,22 @@ def test_tables_show_names_and_are_asked_by_either() -> None:
     assert (two.get(("TCP_CLOSE", 7)), two.get((7, "TCP_CLOSE"))) == (2, None)
 
 
+def test_the_command_line_shows_names() -> None:
+    assert [text(value) for value in (CLOSE, NamedInt(3), 3)] == ["TCP_CLOSE", "3", "3"]
+    assert json.dumps([plain(value) for value in (CLOSE, NamedInt(3), 3)]) == '["TCP_CLOSE", 3, 3]'
+
+
 # In conditions
 
 
 def test_a_name_stands_for_a_number_once_the_kernel_is_asked() -> None:
-    for text, made in [
+    for words, made in [
         ("arg.newstate == 'TCP_CLOSE'", arg.newstate == "TCP_CLOSE"),
         ("error == 'ENOENT'", error == "ENOENT"),
         ("error in ('ENOENT', 'EIO')", isin(error, "ENOENT", "EIO")),
         ("error != 2", error != 2),
     ]:
-        assert node_of(expr(text)) == node_of(made)
+        assert node_of(expr(words)) == node_of(made)
     session = spile.Session()
     session.function_return("vfs_read", capture=[pid], where=[error != "EINTR", elapsed > 5])
     _native.verify_spec(session.spec.to_json())

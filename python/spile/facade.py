@@ -89,7 +89,7 @@ class Systemtap:
 
     @staticmethod
     def probeFunc(name: str, *, engine: str = "auto") -> SystemtapProbe:
-        """Probes a kernel function. Raises Unsupported while this engine can't, and names what it can."""
+        """Probes a kernel function's entry. Where the kernel allows that to none, `trace` says why, and what it can."""
         session = Session(engine=engine)
         return SystemtapProbe(session, session.function(name))
 

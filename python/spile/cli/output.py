@@ -68,6 +68,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, spile.NamedInt) and value.name is not None:
+        return value.name
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
