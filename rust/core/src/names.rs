@@ -61,6 +61,11 @@ impl ValueNames {
         self.values.is_empty()
     }
 
+    /// Whether both are copies of one table.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.values, &other.values)
+    }
+
     /// Values and their names.
     pub fn iter(&self) -> impl Iterator<Item = (i128, &str)> {
         self.values.iter().map(|(value, name)| (*value, name.as_str()))
@@ -131,6 +136,8 @@ mod tests {
         let names = table(&[(1, "ONE"), (2, "TWO"), (2, "ALSO_TWO"), (-1, "NONE")]);
         assert_eq!((names.value("ALSO_TWO"), names.value("THREE")), (Some(2), None));
         assert_eq!((names.name(2), names.name(-1), names.name(3)), (Some("TWO"), Some("NONE"), None));
+        assert!(names.clone().is_copy_of(&names) && !table(&[]).is_copy_of(&names));
+        assert!(ValueNames::of_errors().fitted(4, true).is_copy_of(&ValueNames::of_errors()));
         assert!(ValueNames::default().is_empty() && !names.is_empty());
     }
 

@@ -79,6 +79,7 @@ impl Kinds {
         classes: &[Option<Py<PyType>>],
     ) -> PyResult<Arc<Self>> {
         let mut by_id: Vec<Option<Kind>> = Vec::new();
+        let mut tables = Tables::default();
         by_id.resize_with(layouts.len(), || None);
         for layout in layouts.iter() {
             let schema = &layout.schema;
@@ -88,7 +89,7 @@ impl Kinds {
                 id: schema.id,
                 probe: Name::new(py, probe),
                 name: Name::new(py, name),
-                fields: fields(py, schema)?,
+                fields: fields(py, schema, &mut tables)?,
                 class: classes.get(schema.probe as usize).and_then(|class| Some(class.as_ref()?.clone_ref(py))),
             });
         }
@@ -106,10 +107,27 @@ impl Kinds {
     }
 }
 
-fn fields(py: Python<'_>, schema: &EventSchema) -> PyResult<Vec<Field>> {
+/// Tables of names and their objects: a group's members often share one.
+#[derive(Default)]
+struct Tables(Vec<(ValueNames, Py<PyAny>)>);
+
+impl Tables {
+    fn object(&mut self, py: Python<'_>, table: &ValueNames) -> PyResult<Option<Py<PyAny>>> {
+        if let Some((_, object)) = self.0.iter().find(|(known, _)| known.is_copy_of(table)) {
+            return Ok(Some(object.clone_ref(py)));
+        }
+        let object = names(py, table)?;
+        if let Some(object) = &object {
+            self.0.push((table.clone(), object.clone_ref(py)));
+        }
+        Ok(object)
+    }
+}
+
+fn fields(py: Python<'_>, schema: &EventSchema, tables: &mut Tables) -> PyResult<Vec<Field>> {
     let captures = schema.fields.iter().enumerate().filter(|(_, field)| field.role == Role::Capture);
     let field = |(column, field): (usize, &FieldSchema)| {
-        Ok(Field { name: Name::new(py, &field.name), column, names: names(py, &field.names)? })
+        Ok(Field { name: Name::new(py, &field.name), column, names: tables.object(py, &field.names)? })
     };
     captures.map(field).collect()
 }
