@@ -129,12 +129,13 @@ fn run(mut pump: Pump, shared: &Shared) {
     if outcome.is_err() {
         let _ = pump.turn(true);
     }
-    pump.outlets().queue.close();
     let mut state = shared.lock();
     pump.late().clone_into(&mut state.late);
     state.error = outcome.err();
-    state.has_ended = true;
     drop(state);
+    // Only now: whoever finds the queue closed asks at once what went wrong.
+    pump.outlets().queue.close();
+    shared.lock().has_ended = true;
     shared.changed.notify_all();
 }
 
