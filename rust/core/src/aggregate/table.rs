@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::key::{Part, Strings, Word};
-use crate::event::{Column, Event};
+use crate::event::{Column, Event, Value};
+use crate::source::rows::{RowColumn, Rows};
 
 /// A key and its count.
 pub type Row = (Vec<Part>, u64);
@@ -69,14 +70,27 @@ impl TableGuard<'_> {
     /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
     #[inline]
     pub fn count(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
-        let state = &mut *self.0;
-        let word = |column: &Option<Column>| state.strings.word(event.at((*column)?));
-        let is_counted = match &mut state.counts {
+        self.0.count(columns.iter().map(|column| column.map_or(Value::Null, |column| event.at(column))));
+    }
+
+    /// Counts rows likewise.
+    pub fn count_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
+        for row in rows.iter() {
+            self.0.count(columns.iter().map(|column| column.value(row)));
+        }
+    }
+}
+
+impl State {
+    #[inline]
+    fn count<'a>(&mut self, mut key: impl ExactSizeIterator<Item = Value<'a>>) {
+        let parts = key.len();
+        let is_counted = match &mut self.counts {
             Counts::Cell(count) => {
                 *count += 1;
                 true
             }
-            Counts::One(map) => match columns.first().and_then(word) {
+            Counts::One(map) => match key.next().and_then(|value| self.strings.word(value)) {
                 Some(word) => {
                     match map.get_mut(&word) {
                         Some(count) => *count += 1,
@@ -87,20 +101,20 @@ impl TableGuard<'_> {
                 None => false,
             },
             Counts::Many(map) => {
-                state.scratch.clear();
-                state.scratch.extend(columns.iter().map_while(word));
-                let is_whole = state.scratch.len() == columns.len();
+                self.scratch.clear();
+                self.scratch.extend(key.map_while(|value| self.strings.word(value)));
+                let is_whole = self.scratch.len() == parts;
                 if is_whole {
-                    match map.get_mut(state.scratch.as_slice()) {
+                    match map.get_mut(self.scratch.as_slice()) {
                         Some(count) => *count += 1,
-                        None => drop(map.insert(state.scratch.as_slice().into(), 1)),
+                        None => drop(map.insert(self.scratch.as_slice().into(), 1)),
                     }
                 }
                 is_whole
             }
         };
-        state.total += u64::from(is_counted);
-        state.faulted += u64::from(!is_counted);
+        self.total += u64::from(is_counted);
+        self.faulted += u64::from(!is_counted);
     }
 }
 

@@ -42,8 +42,12 @@ impl Recent {
         Self { stacks, places: Box::new([0; GUESSES]), slots: vec![Known::default(); RECENT].into() }
     }
 
+    /// The hash of these frames; 0 for none.
     #[inline]
     pub(super) fn intern(&mut self, frames: &[[u8; 8]]) -> u64 {
+        if frames.is_empty() {
+            return 0;
+        }
         let place = &mut self.places[hint(frames)];
         match self.slots.get(usize::from(*place)) {
             Some(known) if *known.frames == *frames => known.hash,
