@@ -1,5 +1,7 @@
 //! One table: counts by key.
 
+use std::borrow::Borrow;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
@@ -75,8 +77,22 @@ impl TableGuard<'_> {
 
     /// Counts rows likewise.
     pub fn count_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
-        for row in rows.iter() {
-            self.0.count(columns.iter().map(|column| column.value(row)));
+        let state = &mut *self.0;
+        match (&mut state.counts, columns) {
+            (Counts::Cell(count), _) => {
+                *count += rows.len() as u64;
+                state.total += rows.len() as u64;
+            }
+            (Counts::One(map), [column]) => {
+                let words = rows.iter().filter_map(|row| Word::of(column.value(row)));
+                let before = state.total;
+                for word in words {
+                    add(map, &word, || word);
+                    state.total += 1;
+                }
+                state.faulted += rows.len() as u64 - (state.total - before);
+            }
+            _ => rows.iter().for_each(|row| state.count(columns.iter().map(|column| column.value(row)))),
         }
     }
 }
@@ -92,10 +108,7 @@ impl State {
             }
             Counts::One(map) => match key.next().and_then(|value| self.strings.word(value)) {
                 Some(word) => {
-                    match map.get_mut(&word) {
-                        Some(count) => *count += 1,
-                        None => drop(map.insert(word, 1)),
-                    }
+                    add(map, &word, || word);
                     true
                 }
                 None => false,
@@ -105,16 +118,25 @@ impl State {
                 self.scratch.extend(key.map_while(|value| self.strings.word(value)));
                 let is_whole = self.scratch.len() == parts;
                 if is_whole {
-                    match map.get_mut(self.scratch.as_slice()) {
-                        Some(count) => *count += 1,
-                        None => drop(map.insert(self.scratch.as_slice().into(), 1)),
-                    }
+                    add(map, self.scratch.as_slice(), || self.scratch.as_slice().into());
                 }
                 is_whole
             }
         };
         self.total += u64::from(is_counted);
         self.faulted += u64::from(!is_counted);
+    }
+}
+
+#[inline]
+fn add<K, Q>(map: &mut HashMap<K, u64, FxBuildHasher>, key: &Q, owned: impl FnOnce() -> K)
+where
+    K: Borrow<Q> + Hash + Eq,
+    Q: Hash + Eq + ?Sized,
+{
+    match map.get_mut(key) {
+        Some(count) => *count += 1,
+        None => drop(map.insert(owned(), 1)),
     }
 }
 

@@ -35,11 +35,10 @@ impl Rows {
         self.count += count;
     }
 
-    /// All rows, in the order read.
+    /// All rows that have words, in the order read.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &[u64]> {
-        let width = self.words.len().checked_div(self.count).unwrap_or_default();
-        (0..self.count).map(move |index| self.words.get(index * width..(index + 1) * width).unwrap_or_default())
+        self.words.chunks_exact(self.words.len().checked_div(self.count).unwrap_or_default().max(1))
     }
 
     /// The number of rows.

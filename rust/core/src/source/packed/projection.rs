@@ -13,6 +13,8 @@ pub(super) struct Projection {
     integers: Box<[Move]>,
     /// Whether the stack ends the row.
     takes_stack: bool,
+    /// A CPU's number that must be looked at, for it may be none.
+    wide_cpu: Option<Move>,
 }
 
 impl Projection {
@@ -28,7 +30,7 @@ impl Projection {
                 _ => integers.push(usual.integer(step.offset)?),
             }
         }
-        Some(Self { integers: integers.into(), takes_stack })
+        Some(Self { integers: integers.into(), takes_stack, wide_cpu: usual.wide_cpu() })
     }
 
     /// Reads records of one kind that begin before `until`, one after the other. The bytes that it read.
@@ -68,7 +70,9 @@ impl Projection {
         recent: &mut Recent,
         rows: &mut Rows,
     ) -> Option<usize> {
-        usual.cpu(head)?;
+        if let Some(cpu) = self.wide_cpu {
+            u16::try_from(cpu.value(head)).ok()?;
+        }
         let frames = usual.frames(rest)?;
         for integer in &self.integers {
             rows.word(integer.value(head));

@@ -97,6 +97,11 @@ impl Usual {
         self.time.map(|one| one.value(head))
     }
 
+    /// Where a CPU's number is that may be none.
+    pub(super) fn wide_cpu(&self) -> Option<Move> {
+        self.cpu.filter(|one| one.mask > u64::from(u16::MAX))
+    }
+
     /// None for a number that is no CPU's.
     #[inline]
     pub(super) fn cpu(&self, head: &[u8; REACH]) -> Option<u16> {
