@@ -1,12 +1,9 @@
 //! One table: counts by key.
 
-use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
+use super::counts::{Counts, Map};
 use super::key::{Part, Strings, Word};
 use crate::event::{Column, Event, Value};
 use crate::source::rows::{RowColumn, Rows};
@@ -29,41 +26,6 @@ struct State {
     scratch: Vec<Word>,
 }
 
-/// By the number of parts in a key: none and one are the usual ones, and quick.
-#[derive(Debug)]
-enum Counts {
-    Cell(u64),
-    One(HashMap<Word, u64, FxBuildHasher>),
-    Many(HashMap<Box<[Word]>, u64, FxBuildHasher>),
-}
-
-impl Counts {
-    fn new(parts: usize) -> Self {
-        match parts {
-            0 => Self::Cell(0),
-            1 => Self::One(HashMap::default()),
-            _ => Self::Many(HashMap::default()),
-        }
-    }
-
-    /// An empty one for keys of as many parts.
-    fn fresh(&self) -> Self {
-        match self {
-            Self::Cell(_) => Self::Cell(0),
-            Self::One(_) => Self::One(HashMap::default()),
-            Self::Many(_) => Self::Many(HashMap::default()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Cell(count) => usize::from(*count > 0),
-            Self::One(map) => map.len(),
-            Self::Many(map) => map.len(),
-        }
-    }
-}
-
 /// A table that is locked for a number of updates.
 #[derive(Debug)]
 pub struct TableGuard<'a>(MutexGuard<'a, State>);
@@ -77,66 +39,76 @@ impl TableGuard<'_> {
 
     /// Counts rows likewise.
     pub fn count_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
-        let state = &mut *self.0;
-        match (&mut state.counts, columns) {
+        let State { counts, total, faulted, .. } = &mut *self.0;
+        let word = |row: &[u64], column: RowColumn| Word::of(column.value(row));
+        let counted = match (counts, columns) {
             (Counts::Cell(count), _) => {
                 *count += rows.len() as u64;
-                state.total += rows.len() as u64;
+                rows.len() as u64
             }
-            (Counts::One(map), [column]) => {
-                let words = rows.iter().filter_map(|row| Word::of(column.value(row)));
-                let before = state.total;
-                for word in words {
-                    add(map, &word, || word);
-                    state.total += 1;
-                }
-                state.faulted += rows.len() as u64 - (state.total - before);
+            (Counts::One(map), &[one]) => add_all(map, rows.iter().filter_map(|row| word(row, one))),
+            (Counts::Two(map), &[one, two]) => {
+                add_all(map, rows.iter().filter_map(|row| Some((word(row, one)?, word(row, two)?))))
             }
-            _ => rows.iter().for_each(|row| state.count(columns.iter().map(|column| column.value(row)))),
-        }
+            (Counts::Many(_), _) => {
+                return rows.iter().for_each(|row| self.0.count(columns.iter().map(|column| column.value(row))));
+            }
+            _ => 0,
+        };
+        *total += counted;
+        *faulted += rows.len() as u64 - counted;
+    }
+}
+
+fn add_all<K: Hash + Eq>(map: &mut Map<K>, keys: impl Iterator<Item = K>) -> u64 {
+    keys.fold(0, |counted, key| {
+        add(map, key);
+        counted + 1
+    })
+}
+
+/// Not by an entry, which would make room for a new key each time.
+#[inline]
+fn add<K: Hash + Eq>(map: &mut Map<K>, key: K) {
+    match map.get_mut(&key) {
+        Some(count) => *count += 1,
+        None => drop(map.insert(key, 1)),
     }
 }
 
 impl State {
     #[inline]
-    fn count<'a>(&mut self, mut key: impl ExactSizeIterator<Item = Value<'a>>) {
+    fn count<'a>(&mut self, key: impl ExactSizeIterator<Item = Value<'a>>) {
         let parts = key.len();
+        let mut words = key.map_while(|value| self.strings.word(value));
         let is_counted = match &mut self.counts {
             Counts::Cell(count) => {
                 *count += 1;
                 true
             }
-            Counts::One(map) => match key.next().and_then(|value| self.strings.word(value)) {
-                Some(word) => {
-                    add(map, &word, || word);
+            Counts::One(map) => words.next().map(|word| add(map, word)).is_some(),
+            Counts::Two(map) => match (words.next(), words.next()) {
+                (Some(one), Some(two)) => {
+                    add(map, (one, two));
                     true
                 }
-                None => false,
+                _ => false,
             },
             Counts::Many(map) => {
                 self.scratch.clear();
-                self.scratch.extend(key.map_while(|value| self.strings.word(value)));
+                self.scratch.extend(words);
                 let is_whole = self.scratch.len() == parts;
                 if is_whole {
-                    add(map, self.scratch.as_slice(), || self.scratch.as_slice().into());
+                    match map.get_mut(self.scratch.as_slice()) {
+                        Some(count) => *count += 1,
+                        None => drop(map.insert(self.scratch.as_slice().into(), 1)),
+                    }
                 }
                 is_whole
             }
         };
         self.total += u64::from(is_counted);
         self.faulted += u64::from(!is_counted);
-    }
-}
-
-#[inline]
-fn add<K, Q>(map: &mut HashMap<K, u64, FxBuildHasher>, key: &Q, owned: impl FnOnce() -> K)
-where
-    K: Borrow<Q> + Hash + Eq,
-    Q: Hash + Eq + ?Sized,
-{
-    match map.get_mut(key) {
-        Some(count) => *count += 1,
-        None => drop(map.insert(owned(), 1)),
     }
 }
 
@@ -182,12 +154,7 @@ impl Table {
     pub fn get(&self, key: &[Part]) -> Option<u64> {
         let state = self.state();
         let words: Option<Vec<Word>> = key.iter().map(|part| state.strings.find(part)).collect();
-        match (&state.counts, words?.as_slice()) {
-            (Counts::Cell(count), []) => (*count > 0).then_some(*count),
-            (Counts::One(map), [word]) => map.get(word).copied(),
-            (Counts::Many(map), words) => map.get(words).copied(),
-            _ => None,
-        }
+        state.counts.get(words?.as_slice())
     }
 
     /// Everything, in no order.
@@ -225,12 +192,7 @@ impl Table {
 }
 
 fn rows(counts: &Counts, strings: &Strings) -> Vec<Row> {
-    match counts {
-        Counts::Cell(0) => Vec::new(),
-        Counts::Cell(count) => vec![(Vec::new(), *count)],
-        Counts::One(map) => map.iter().map(|(word, count)| (vec![strings.part(*word)], *count)).collect(),
-        Counts::Many(map) => {
-            map.iter().map(|(words, count)| (words.iter().map(|word| strings.part(*word)).collect(), *count)).collect()
-        }
-    }
+    let mut rows = Vec::with_capacity(counts.len());
+    counts.each(|words, count| rows.push((words.iter().map(|word| strings.part(*word)).collect(), count)));
+    rows
 }
