@@ -8,7 +8,7 @@ mod packed_support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use packed_support::{Datum, Pieces, data, encode, layouts, schema, streams};
+use packed_support::{Datum, Pieces, counting, data, encode, layouts, schema, streams};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -18,7 +18,7 @@ use spile_core::layout::{Encoding, EventSchema, FieldType, Role};
 use spile_core::pump::{Outlets, Pump};
 use spile_core::source::packed::PackedSource;
 use spile_core::source::{Progress, Run, Source};
-use spile_core::spec::{SessionSpec, StackSpace};
+use spile_core::spec::StackSpace;
 use spile_core::stack::hash_frames;
 
 /// A source that is never told what is wanted, and makes whole records.
@@ -33,33 +33,9 @@ impl<S: Source> Source for Whole<S> {
 /// A table, the events that it counted, and those that it didn't.
 type Outcome = (BTreeMap<Vec<Part>, u64>, u64, u64);
 
-/// A probe for each schema, each with a count for each of its keys.
-fn spec(schemas: &[EventSchema]) -> SessionSpec {
-    let probe = |(index, schema): (usize, &EventSchema)| {
-        let count = |key: &Vec<u32>| {
-            let by = vec![serde_json::json!({"op": "context", "name": "pid"}); key.len()];
-            serde_json::json!({"function": "count", "by": by})
-        };
-        serde_json::json!({
-            "name": format!("p{index}"), "declared_at": null,
-            "targets": [{"kind": "raw_tracepoint", "name": "sched_switch"}],
-            "capture": {"kind": "fields", "fields": []}, "where": null,
-            "aggregates": schema.keys.iter().map(count).collect::<Vec<_>>(),
-            "deliver": false,
-        })
-    };
-    let json = serde_json::json!({
-        "version": 1,
-        "target": {"pid": null, "follow": true, "cgroup": null, "exclude_self": true},
-        "limits": {"buffer": 4096, "queue": 65536, "stack_depth": 127, "stack_cache": 64},
-        "probes": schemas.iter().enumerate().map(probe).collect::<Vec<_>>(),
-    });
-    serde_json::from_value(json).unwrap()
-}
-
 /// Each schema's tables, and the error that ended the stream.
 fn count(schemas: &[EventSchema], source: impl Fn(&Outlets) -> Box<dyn Source>) -> (Vec<Vec<Outcome>>, Option<Error>) {
-    let spec = spec(schemas);
+    let spec = counting(schemas);
     let outlets = Arc::new(Outlets::new(&spec, Arc::new(layouts(schemas, Encoding::Aligned))));
     let mut pump = Pump::new(&spec, vec![source(&outlets)], Arc::clone(&outlets));
     let error = loop {

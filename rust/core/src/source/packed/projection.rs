@@ -44,42 +44,30 @@ impl Projection {
         clock: &mut Clock,
         rows: &mut Rows,
     ) -> usize {
-        let (mut at, mut count) = (0, 0);
-        let id = bytes.first();
-        while at < until {
-            let Some(rest) = bytes.get(at..) else { break };
-            let Some(head) = rest.first_chunk::<REACH>() else { break };
-            let Some(size) = self.one(usual, head, rest, recent, rows) else { break };
-            clock.next(usual.time(head));
-            at += size;
-            count += 1;
-            if bytes.get(at) != id {
-                break;
+        let (mut rest, mut count) = (bytes, 0);
+        let least = bytes.len().saturating_sub(until);
+        while rest.len() > least
+            && let Some(head) = rest.first_chunk::<REACH>()
+            && head.first() == bytes.first()
+            && let Some((frames, behind)) = usual.frames(rest)
+            && self.is_cpu(head)
+        {
+            for integer in &self.integers {
+                rows.word(integer.value(head));
             }
+            if self.takes_stack {
+                rows.word(recent.intern(frames));
+            }
+            clock.next(usual.time(head));
+            rest = behind;
+            count += 1;
         }
         rows.end(count);
-        at
+        bytes.len() - rest.len()
     }
 
     #[inline]
-    fn one(
-        &self,
-        usual: &Usual,
-        head: &[u8; REACH],
-        rest: &[u8],
-        recent: &mut Recent,
-        rows: &mut Rows,
-    ) -> Option<usize> {
-        if let Some(cpu) = self.wide_cpu {
-            u16::try_from(cpu.value(head)).ok()?;
-        }
-        let frames = usual.frames(rest)?;
-        for integer in &self.integers {
-            rows.word(integer.value(head));
-        }
-        if self.takes_stack {
-            rows.word(recent.intern(frames));
-        }
-        Some(usual.packed(frames))
+    fn is_cpu(&self, head: &[u8; REACH]) -> bool {
+        self.wide_cpu.is_none_or(|cpu| u16::try_from(cpu.value(head)).is_ok())
     }
 }

@@ -6,6 +6,8 @@ use crate::stack::StackTable;
 
 /// Slots of the cache of stacks seen lately.
 const RECENT: usize = 4096;
+/// Slots that a stack may be in.
+const WAYS: usize = 4;
 /// Guesses at their places.
 const GUESSES: usize = 16 * RECENT;
 
@@ -81,18 +83,19 @@ fn block(frames: &[[u8; 8]], at: usize) -> Option<&[u8; 32]> {
     frames.get(at..at + 4)?.as_flattened().first_chunk()
 }
 
-/// By all frames. A stack has two slots; a new one takes the first, and what was there the second.
+/// By all frames. A stack has a few slots; a new one takes the first, and what was there moves on by one.
 #[inline(never)]
 fn look_up(stacks: &StackTable, slots: &mut [Known], place: &mut u16, frames: &[[u8; 8]]) -> u64 {
-    let (first, second) = (sum(frames), sum(frames) ^ 1);
-    let found = [first, second].into_iter().find(|slot| *slots[*slot].frames == *frames);
-    let slot = found.unwrap_or_else(|| {
-        slots.swap(first, second);
-        slots[first] = Known { hash: define(stacks, frames), frames: frames.into() };
-        first
+    let first = sum(frames) & !(WAYS - 1);
+    let ways = &mut slots[first..first + WAYS];
+    let found = ways.iter().position(|known| *known.frames == *frames);
+    let way = found.unwrap_or_else(|| {
+        ways.rotate_right(1);
+        ways[0] = Known { hash: define(stacks, frames), frames: frames.into() };
+        0
     });
-    *place = slot as u16;
-    slots[slot].hash
+    *place = (first + way) as u16;
+    ways[way].hash
 }
 
 /// Where the place is noted: a sum over the length and four frames, the outermost ones not among them, for they are

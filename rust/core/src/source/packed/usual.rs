@@ -85,11 +85,11 @@ impl Usual {
             one.copy(head, fixed);
         }
         let (time, cpu) = (self.time(head), self.cpu(head)?);
-        let frames = self.frames(bytes)?;
+        let (frames, behind) = self.frames(bytes)?;
         if let Some(offset) = self.stack {
             fixed.get_mut(offset..offset + 8)?.copy_from_slice(&recent.intern(frames).to_le_bytes());
         }
-        Some(Decoded { packed: self.packed(frames), aligned: self.aligned, time, cpu })
+        Some(Decoded { packed: bytes.len() - behind.len(), aligned: self.aligned, time, cpu })
     }
 
     #[inline]
@@ -108,21 +108,17 @@ impl Usual {
         u16::try_from(self.cpu.map_or(0, |one| one.value(head))).ok()
     }
 
-    /// The stack at the record's end; without one no frames. None for a stack that isn't whole or isn't right.
+    /// The stack at the record's end, without one no frames, and what is behind it. None for a stack that isn't whole or
+    /// isn't right.
     #[inline]
-    pub(super) fn frames<'a>(&self, bytes: &'a [u8]) -> Option<&'a [[u8; 8]]> {
+    pub(super) fn frames<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [[u8; 8]], &'a [u8])> {
+        let rest = bytes.get(self.size..)?;
         if self.stack.is_none() {
-            return Some(&[]);
+            return Some((&[], rest));
         }
-        let (&count, rest) = bytes.get(self.size..)?.split_first()?;
-        let frames = rest.as_chunks::<8>().0.get(..usize::from(count))?;
-        (u32::from(count) <= MAX_FRAMES).then_some(frames)
-    }
-
-    /// Bytes of a packed record with these frames.
-    #[inline]
-    pub(super) fn packed(&self, frames: &[[u8; 8]]) -> usize {
-        self.size + usize::from(self.stack.is_some()) + 8 * frames.len()
+        let (&count, rest) = rest.split_first()?;
+        let (frames, behind) = rest.split_at_checked(8 * usize::from(count))?;
+        (u32::from(count) <= MAX_FRAMES).then_some((frames.as_chunks().0, behind))
     }
 
     /// Where an integer is that has this place in the aligned record.
