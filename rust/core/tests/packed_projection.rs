@@ -118,15 +118,15 @@ fn expected(schemas: &[EventSchema], records: &[(usize, Vec<Datum>)]) -> Vec<Vec
 }
 
 /// Records as the short ways like them: integers, perhaps a time and a CPU, perhaps a stack; each of a few values, so that
-/// keys come again. Three integers in four are narrow enough for a CPU.
-fn usual() -> impl Strategy<Value = (Vec<EventSchema>, Vec<(usize, Vec<Datum>)>)> {
+/// keys come again. A CPU's integer of more than two bytes may hold what is no CPU.
+fn usual(widest_cpu: u8) -> impl Strategy<Value = (Vec<EventSchema>, Vec<(usize, Vec<Datum>)>)> {
     let int = (prop::sample::select(vec![1u8, 2, 2, 4, 8]), any::<bool>());
     let int = int.prop_map(|(size, signed)| FieldType::Int { size, signed });
     let columns = (vec(prop_oneof![9 => int, 1 => Just(FieldType::Name)], 0..7), 0..9usize, 0..9usize, 0..4u8);
-    let one = columns.prop_map(|(types, time, cpu, stack)| {
+    let one = columns.prop_map(move |(types, time, cpu, stack)| {
         let role = |(index, ty): (usize, FieldType)| match ty {
             FieldType::Int { .. } if index == time => (ty, Role::Time),
-            FieldType::Int { size: ..=2, signed: false } if index == cpu => (ty, Role::Cpu),
+            FieldType::Int { size, .. } if index == cpu && size <= widest_cpu => (ty, Role::Cpu),
             _ => (ty, Role::Capture),
         };
         let mut columns: Vec<_> = types.into_iter().enumerate().map(role).collect();
@@ -183,7 +183,7 @@ proptest! {
 
     #[test]
     fn tables_hold_what_went_into_the_stream(
-        (schemas, records) in prop_oneof![3 => usual().boxed(), 1 => streams().boxed()],
+        (schemas, records) in prop_oneof![3 => usual(2).boxed(), 1 => streams().boxed()],
         keys in keys(), sizes in vec(1..2000usize, 1..6),
     ) {
         let schemas = with_keys(schemas, &keys);
@@ -194,7 +194,7 @@ proptest! {
 
     #[test]
     fn whatever_the_bytes_tables_and_errors_are_those_of_whole_records(
-        (schemas, records) in usual(), keys in keys(), sizes in vec(1..2000usize, 1..6),
+        (schemas, records) in usual(8), keys in keys(), sizes in vec(1..2000usize, 1..6),
         noise in vec((any::<Index>(), any::<u8>()), 0..4), tail in vec(any::<u8>(), 0..80),
     ) {
         let schemas = with_keys(schemas, &keys);
