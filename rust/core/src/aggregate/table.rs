@@ -34,7 +34,7 @@ impl TableGuard<'_> {
     /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
     #[inline]
     pub fn count(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
-        self.0.count(columns.iter().map(|column| column.map_or(Value::Null, |column| event.at(column))));
+        self.0.count(columns, |column| column.map_or(Value::Null, |column| event.at(column)));
     }
 
     /// Counts rows likewise.
@@ -51,7 +51,7 @@ impl TableGuard<'_> {
                 add_all(map, rows.iter().filter_map(|row| Some((word(row, one)?, word(row, two)?))))
             }
             (Counts::Many(_), _) => {
-                return rows.iter().for_each(|row| self.0.count(columns.iter().map(|column| column.value(row))));
+                return rows.iter().for_each(|row| self.0.count(columns, |column| column.value(row)));
             }
             _ => 0,
         };
@@ -78,26 +78,25 @@ fn add<K: Hash + Eq>(map: &mut Map<K>, key: K) {
 
 impl State {
     #[inline]
-    fn count<'a>(&mut self, key: impl ExactSizeIterator<Item = Value<'a>>) {
-        let parts = key.len();
-        let mut words = key.map_while(|value| self.strings.word(value));
-        let is_counted = match &mut self.counts {
-            Counts::Cell(count) => {
+    fn count<'a, C: Copy>(&mut self, columns: &[C], value: impl Fn(C) -> Value<'a>) {
+        let mut word = |column: C| self.strings.word(value(column));
+        let is_counted = match (&mut self.counts, columns) {
+            (Counts::Cell(count), _) => {
                 *count += 1;
                 true
             }
-            Counts::One(map) => words.next().map(|word| add(map, word)).is_some(),
-            Counts::Two(map) => match (words.next(), words.next()) {
+            (Counts::One(map), &[column]) => word(column).map(|word| add(map, word)).is_some(),
+            (Counts::Two(map), &[one, two]) => match (word(one), word(two)) {
                 (Some(one), Some(two)) => {
                     add(map, (one, two));
                     true
                 }
                 _ => false,
             },
-            Counts::Many(map) => {
+            (Counts::Many(map), _) => {
                 self.scratch.clear();
-                self.scratch.extend(words);
-                let is_whole = self.scratch.len() == parts;
+                self.scratch.extend(columns.iter().map_while(|column| word(*column)));
+                let is_whole = self.scratch.len() == columns.len();
                 if is_whole {
                     match map.get_mut(self.scratch.as_slice()) {
                         Some(count) => *count += 1,
@@ -106,6 +105,7 @@ impl State {
                 }
                 is_whole
             }
+            _ => false,
         };
         self.total += u64::from(is_counted);
         self.faulted += u64::from(!is_counted);
