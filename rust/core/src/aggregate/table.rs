@@ -79,15 +79,15 @@ fn add<K: Hash + Eq>(map: &mut Map<K>, key: K) {
 impl State {
     #[inline]
     fn count<'a, C: Copy>(&mut self, columns: &[C], value: impl Fn(C) -> Value<'a>) {
-        let mut word = |column: C| self.strings.word(value(column));
         let is_counted = match (&mut self.counts, columns) {
             (Counts::Cell(count), _) => {
                 *count += 1;
                 true
             }
-            (Counts::One(map), &[column]) => word(column).map(|word| add(map, word)).is_some(),
-            (Counts::Two(map), &[one, two]) => match (word(one), word(two)) {
-                (Some(one), Some(two)) => {
+            // Not by one closure for all arms: it would not be inlined.
+            (Counts::One(map), &[column]) => self.strings.word(value(column)).map(|word| add(map, word)).is_some(),
+            (Counts::Two(map), &[one, two]) => match [one, two].map(|column| self.strings.word(value(column))) {
+                [Some(one), Some(two)] => {
                     add(map, (one, two));
                     true
                 }
@@ -95,7 +95,7 @@ impl State {
             },
             (Counts::Many(map), _) => {
                 self.scratch.clear();
-                self.scratch.extend(columns.iter().map_while(|column| word(*column)));
+                self.scratch.extend(columns.iter().map_while(|column| self.strings.word(value(*column))));
                 let is_whole = self.scratch.len() == columns.len();
                 if is_whole {
                     match map.get_mut(self.scratch.as_slice()) {
