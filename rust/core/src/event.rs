@@ -212,6 +212,23 @@ impl Column {
     }
 }
 
+impl FieldType {
+    /// What the bits of an integer, a name or a stack mean. Null for strings, which have more than that.
+    #[inline]
+    pub(crate) fn value(self, bits: u64) -> Value<'static> {
+        match self {
+            Self::Int { signed: false, .. } => Value::Unsigned(bits),
+            Self::Int { size, signed: true } => {
+                let unused = 64 - 8 * u32::from(size);
+                Value::Signed((bits << unused).cast_signed() >> unused)
+            }
+            Self::Name => Value::Name(bits as u16),
+            Self::Stack { space } if bits != 0 => Value::Stack { hash: bits, space },
+            Self::Stack { .. } | Self::FixedString { .. } | Self::String { .. } | Self::Bytes { .. } => Value::Null,
+        }
+    }
+}
+
 impl<'a> Event<'a> {
     /// `CLOCK_MONOTONIC`, nanoseconds.
     #[inline]
@@ -239,12 +256,9 @@ impl<'a> Event<'a> {
             return Value::Null;
         }
         match ty {
-            FieldType::Int { size, signed: false } => Value::Unsigned(self.unsigned(offset, size)),
-            FieldType::Int { size, signed: true } => {
-                let unused = 64 - 8 * u32::from(size);
-                Value::Signed((self.unsigned(offset, size) << unused).cast_signed() >> unused)
-            }
-            FieldType::Name => Value::Name(self.unsigned(offset, 2) as u16),
+            FieldType::Int { size, .. } => ty.value(self.unsigned(offset, size)),
+            FieldType::Name => ty.value(self.unsigned(offset, 2)),
+            FieldType::Stack { .. } => ty.value(self.word(offset)),
             FieldType::FixedString { size } => {
                 let start = offset as usize;
                 let bytes = self.bytes.get(start..start + usize::from(size)).unwrap_or_default();
@@ -260,10 +274,6 @@ impl<'a> Event<'a> {
                 }
                 Value::String { bytes, cut: slot >> 31 == 1 }
             }
-            FieldType::Stack { space } => match self.word(offset) {
-                0 => Value::Null,
-                hash => Value::Stack { hash, space },
-            },
         }
     }
 

@@ -66,6 +66,11 @@ impl Merge {
         Self { sources, layouts, stacks, held: Held::default(), watermark: 0, late, offset: 0 }
     }
 
+    /// Tells the sources, before the first turn, that the events with this id are wanted for these columns alone.
+    pub fn project(&mut self, id: u16, columns: &[u32]) {
+        self.sources.iter_mut().for_each(|feed| feed.source.project(id, columns));
+    }
+
     /// Reads every source once and delivers what is certain to be complete; with `flush`, everything.
     ///
     /// After an error the events that had been read before it are still there for the next turn.
@@ -122,6 +127,10 @@ impl Merge {
                     }
                 }
                 self.offset += u64::from(entry.length);
+            }
+            for (id, rows) in run.rows().iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+                sink.rows(id as u16, rows);
+                self.offset += rows.nbytes();
             }
             run.settle();
             match (outcome, fault) {

@@ -11,6 +11,7 @@ use crate::merge::{Merge, Turn};
 use crate::queue::Queue;
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::source::rows::{RowColumn, Rows};
 use crate::spec::SessionSpec;
 use crate::stack::StackTable;
 
@@ -18,8 +19,17 @@ use crate::stack::StackTable;
 #[derive(Debug, Default, Clone)]
 struct Plan {
     deliver: bool,
-    /// Tables and the columns of their keys.
-    counts: Vec<(usize, Box<[Option<Column>]>)>,
+    counts: Vec<Count>,
+}
+
+/// A table, and where the parts of its keys are.
+#[derive(Debug, Clone)]
+struct Count {
+    table: usize,
+    /// In an event.
+    columns: Box<[Option<Column>]>,
+    /// In a row.
+    row: Box<[RowColumn]>,
 }
 
 /// What a session's events end in, shared with the script.
@@ -70,18 +80,25 @@ impl Pump {
             tables.extend(of_probe.iter().cloned());
         }
         let mut plans = vec![Plan::default(); layouts.len()];
+        let mut merge = Merge::new(sources, Arc::clone(&layouts), Arc::clone(&stacks));
         for layout in layouts.iter() {
             let schema = &layout.schema;
             let Some(probe) = spec.probes.get(schema.probe as usize) else { continue };
             let first = first_of_probe.get(schema.probe as usize).copied().unwrap_or_default();
             let counts = schema.keys.iter().take(probe.aggregates.len()).enumerate();
-            plans[usize::from(schema.id)] = Plan {
-                deliver: probe.deliver,
-                counts: counts.map(|(index, columns)| (first + index, resolve(layout, columns))).collect(),
-            };
+            let wanted = wanted(counts.clone().map(|(_, key)| key));
+            let counts = counts.map(|(index, key)| Count {
+                table: first + index,
+                columns: key.iter().map(|&column| Column::new(layout, column as usize)).collect(),
+                row: key.iter().filter_map(|column| in_row(layout, &wanted, *column)).collect(),
+            });
+            plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, counts: counts.collect() };
+            if !probe.deliver {
+                merge.project(schema.id, &wanted);
+            }
         }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
-        Self { merge: Merge::new(sources, layouts, stacks), outlets, plans, tables, builder }
+        Self { merge, outlets, plans, tables, builder }
     }
 
     /// Reads what there is and lets go of what is certain to be complete; with `flush`, of everything.
@@ -113,9 +130,17 @@ impl Pump {
     }
 }
 
-/// A key's columns; none for a field that isn't there.
-fn resolve(layout: &EventLayout, columns: &[u32]) -> Box<[Option<Column>]> {
-    columns.iter().map(|&column| Column::new(layout, column as usize)).collect()
+/// The columns of all keys, each once.
+fn wanted<'a>(keys: impl Iterator<Item = &'a Vec<u32>>) -> Vec<u32> {
+    let mut wanted: Vec<u32> = keys.flatten().copied().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted
+}
+
+fn in_row(layout: &EventLayout, wanted: &[u32], column: u32) -> Option<RowColumn> {
+    let ty = layout.schema.fields.get(column as usize)?.ty;
+    Some(RowColumn { ty, index: wanted.binary_search(&column).ok()? })
 }
 
 struct End<'a> {
@@ -128,9 +153,9 @@ struct End<'a> {
 impl End<'_> {
     #[inline]
     fn count(&mut self, plan: &Plan, event: &Event<'_>) {
-        for (table, columns) in &plan.counts {
-            if let Some(table) = self.tables.get_mut(*table) {
-                table.count(event, columns);
+        for count in &plan.counts {
+            if let Some(table) = self.tables.get_mut(count.table) {
+                table.count(event, &count.columns);
             }
         }
     }
@@ -163,6 +188,15 @@ impl Sink for End<'_> {
                 true
             }
             _ => false,
+        }
+    }
+
+    fn rows(&mut self, id: u16, rows: &Rows) {
+        let plans = self.plans;
+        for count in plans.get(usize::from(id)).into_iter().flat_map(|plan| &plan.counts) {
+            if let Some(table) = self.tables.get_mut(count.table) {
+                table.count_rows(rows, &count.row);
+            }
         }
     }
 }

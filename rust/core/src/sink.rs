@@ -1,6 +1,7 @@
 //! Where events go.
 
 use crate::event::Event;
+use crate::source::rows::Rows;
 
 /// Something that events can be given to.
 pub trait Sink {
@@ -12,6 +13,12 @@ pub trait Sink {
     fn unordered(&mut self, event: &Event<'_>) -> bool {
         let _ = event;
         false
+    }
+
+    /// Takes the rows of events with this id. They come to who had [`Merge::project`](crate::merge::Merge::project)
+    /// ask for them, at once like those that [`Self::unordered`] takes.
+    fn rows(&mut self, id: u16, rows: &Rows) {
+        let _ = (id, rows);
     }
 }
 

@@ -8,9 +8,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use packed_support::{Datum, encode, layouts, schema};
+use packed_support::{Datum, counting, encode, layouts, schema};
 use spile_core::event::{Record, Value};
 use spile_core::layout::{Encoding, FieldType, Role};
+use spile_core::pump::{Outlets, Pump};
 use spile_core::source::packed::PackedSource;
 use spile_core::source::{Run, Source};
 use spile_core::spec::StackSpace;
@@ -100,4 +101,39 @@ fn a_warm_stream_allocates_nothing_per_event() {
         }
     }
     assert!(events == count && sum > count && stacks.len() == 50);
+}
+
+/// From the stream to the tables: a turn, of thousands of events, may allocate a little, whatever the events.
+#[test]
+fn counting_a_warm_stream_allocates_nothing_per_event() {
+    let int = |size| FieldType::Int { size, signed: false };
+    let stack = FieldType::Stack { space: StackSpace::Kernel };
+    let columns = [(int(8), Role::Time), (int(4), Role::Capture), (int(2), Role::Cpu), (stack, Role::Key)];
+    let mut schemas = [schema(1, &columns)];
+    schemas[0].keys = vec![vec![], vec![3], vec![1, 3], vec![3, 2, 1]];
+    let (mut data, count) = (Vec::new(), 300_000_u64);
+    for index in 0..count {
+        let frames = (0..index % 30).map(|frame| frame + index % 50).collect();
+        let values = [index, index % 7, index % 3].map(Datum::Unsigned);
+        encode(1, &schemas[0], &[&values[..], &[Datum::Stack(frames)]].concat(), &mut data);
+    }
+    let spec = counting(&schemas);
+    let outlets = Arc::new(Outlets::new(&spec, Arc::new(layouts(&schemas, Encoding::Aligned))));
+    let packed = layouts(&schemas, Encoding::Packed);
+    let source = PackedSource::recorded(data, packed, Arc::clone(&outlets.stacks)).unwrap();
+    let mut pump = Pump::new(&spec, vec![Box::new(source)], Arc::clone(&outlets));
+    let table = &outlets.tables[0][3];
+    // Every key has come by then: 7, 3 and 50 divide 1050.
+    while table.total() + table.faulted() < 2_000 {
+        pump.turn(false).unwrap();
+    }
+    let (before, mut turns) = (ALLOCATIONS.get(), 0);
+    while !pump.turn(false).unwrap().ended {
+        turns += 1;
+    }
+    let most = 4 * (turns + 1);
+    assert!(ALLOCATIONS.get() - before <= most && most < count / 50, "{} in {turns} turns", ALLOCATIONS.get() - before);
+    let totals: Vec<_> = outlets.tables[0].iter().map(|table| (table.total(), table.faulted())).collect();
+    let whole = count - count / 30;
+    assert_eq!(totals, [(count, 0), (whole, count / 30), (whole, count / 30), (whole, count / 30)]);
 }

@@ -54,6 +54,20 @@ impl Word {
     const fn new(kind: Kind, bits: u64) -> Self {
         Self { kind, bits }
     }
+
+    /// A value that is no string; none for null.
+    #[inline]
+    pub(super) fn of(value: Value<'_>) -> Option<Self> {
+        Some(match value {
+            Value::Null | Value::String { .. } => return None,
+            Value::Unsigned(bits) => Self::new(Kind::Unsigned, bits),
+            Value::Signed(value @ 0..) => Self::new(Kind::Unsigned, value.cast_unsigned()),
+            Value::Signed(value) => Self::new(Kind::Negative, value.cast_unsigned()),
+            Value::Name(id) => Self::new(Kind::Name, u64::from(id)),
+            Value::Stack { hash, space: StackSpace::Kernel } => Self::new(Kind::KernelStack, hash),
+            Value::Stack { hash, space: StackSpace::User } => Self::new(Kind::UserStack, hash),
+        })
+    }
 }
 
 /// Strings by number.
@@ -78,16 +92,10 @@ impl Strings {
     /// A value as a word; none for null.
     #[inline]
     pub(super) fn word(&mut self, value: Value<'_>) -> Option<Word> {
-        Some(match value {
-            Value::Null => return None,
-            Value::Unsigned(bits) => Word::new(Kind::Unsigned, bits),
-            Value::Signed(value @ 0..) => Word::new(Kind::Unsigned, value.cast_unsigned()),
-            Value::Signed(value) => Word::new(Kind::Negative, value.cast_unsigned()),
-            Value::String { bytes, .. } => Word::new(Kind::Text, self.number(bytes)),
-            Value::Name(id) => Word::new(Kind::Name, u64::from(id)),
-            Value::Stack { hash, space: StackSpace::Kernel } => Word::new(Kind::KernelStack, hash),
-            Value::Stack { hash, space: StackSpace::User } => Word::new(Kind::UserStack, hash),
-        })
+        match value {
+            Value::String { bytes, .. } => Some(Word::new(Kind::Text, self.number(bytes))),
+            value => Word::of(value),
+        }
     }
 
     /// A part as a word; none for a string that never occurred.

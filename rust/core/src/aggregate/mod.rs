@@ -3,6 +3,7 @@
 //! The thread that drains updates; the script reads. Both hold a table's lock for a whole turn or a whole read, so a read
 //! is one consistent view and taking is exact.
 
+mod counts;
 mod key;
 mod table;
 

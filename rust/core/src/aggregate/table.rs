@@ -1,12 +1,12 @@
 //! One table: counts by key.
 
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
+use super::counts::{Counts, Map};
 use super::key::{Part, Strings, Word};
-use crate::event::{Column, Event};
+use crate::event::{Column, Event, Value};
+use crate::source::rows::{RowColumn, Rows};
 
 /// A key and its count.
 pub type Row = (Vec<Part>, u64);
@@ -26,41 +26,6 @@ struct State {
     scratch: Vec<Word>,
 }
 
-/// By the number of parts in a key: none and one are the usual ones, and quick.
-#[derive(Debug)]
-enum Counts {
-    Cell(u64),
-    One(HashMap<Word, u64, FxBuildHasher>),
-    Many(HashMap<Box<[Word]>, u64, FxBuildHasher>),
-}
-
-impl Counts {
-    fn new(parts: usize) -> Self {
-        match parts {
-            0 => Self::Cell(0),
-            1 => Self::One(HashMap::default()),
-            _ => Self::Many(HashMap::default()),
-        }
-    }
-
-    /// An empty one for keys of as many parts.
-    fn fresh(&self) -> Self {
-        match self {
-            Self::Cell(_) => Self::Cell(0),
-            Self::One(_) => Self::One(HashMap::default()),
-            Self::Many(_) => Self::Many(HashMap::default()),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Cell(count) => usize::from(*count > 0),
-            Self::One(map) => map.len(),
-            Self::Many(map) => map.len(),
-        }
-    }
-}
-
 /// A table that is locked for a number of updates.
 #[derive(Debug)]
 pub struct TableGuard<'a>(MutexGuard<'a, State>);
@@ -69,38 +34,81 @@ impl TableGuard<'_> {
     /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
     #[inline]
     pub fn count(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
-        let state = &mut *self.0;
-        let word = |column: &Option<Column>| state.strings.word(event.at((*column)?));
-        let is_counted = match &mut state.counts {
-            Counts::Cell(count) => {
+        self.0.count(columns, |column| column.map_or(Value::Null, |column| event.at(column)));
+    }
+
+    /// Counts rows likewise.
+    pub fn count_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
+        let State { counts, total, faulted, .. } = &mut *self.0;
+        let word = |row: &[u64], column: RowColumn| Word::of(column.value(row));
+        let counted = match (counts, columns) {
+            (Counts::Cell(count), _) => {
+                *count += rows.len() as u64;
+                rows.len() as u64
+            }
+            (Counts::One(map), &[one]) => add_all(map, rows.iter().filter_map(|row| word(row, one))),
+            (Counts::Two(map), &[one, two]) => {
+                add_all(map, rows.iter().filter_map(|row| Some((word(row, one)?, word(row, two)?))))
+            }
+            (Counts::Many(_), _) => {
+                return rows.iter().for_each(|row| self.0.count(columns, |column| column.value(row)));
+            }
+            _ => 0,
+        };
+        *total += counted;
+        *faulted += rows.len() as u64 - counted;
+    }
+}
+
+fn add_all<K: Hash + Eq>(map: &mut Map<K>, keys: impl Iterator<Item = K>) -> u64 {
+    keys.fold(0, |counted, key| {
+        add(map, key);
+        counted + 1
+    })
+}
+
+/// Not by an entry, which would make room for a new key each time.
+#[inline]
+fn add<K: Hash + Eq>(map: &mut Map<K>, key: K) {
+    match map.get_mut(&key) {
+        Some(count) => *count += 1,
+        None => drop(map.insert(key, 1)),
+    }
+}
+
+impl State {
+    #[inline]
+    fn count<'a, C: Copy>(&mut self, columns: &[C], value: impl Fn(C) -> Value<'a>) {
+        let is_counted = match (&mut self.counts, columns) {
+            (Counts::Cell(count), _) => {
                 *count += 1;
                 true
             }
-            Counts::One(map) => match columns.first().and_then(word) {
-                Some(word) => {
-                    match map.get_mut(&word) {
-                        Some(count) => *count += 1,
-                        None => drop(map.insert(word, 1)),
-                    }
+            // Not by one closure for all arms: it would not be inlined.
+            (Counts::One(map), &[column]) => self.strings.word(value(column)).map(|word| add(map, word)).is_some(),
+            (Counts::Two(map), &[one, two]) => match [one, two].map(|column| self.strings.word(value(column))) {
+                [Some(one), Some(two)] => {
+                    add(map, (one, two));
                     true
                 }
-                None => false,
+                _ => false,
             },
-            Counts::Many(map) => {
-                state.scratch.clear();
-                state.scratch.extend(columns.iter().map_while(word));
-                let is_whole = state.scratch.len() == columns.len();
+            (Counts::Many(map), _) => {
+                self.scratch.clear();
+                self.scratch.extend(columns.iter().map_while(|column| self.strings.word(value(*column))));
+                let is_whole = self.scratch.len() == columns.len();
                 if is_whole {
-                    match map.get_mut(state.scratch.as_slice()) {
+                    match map.get_mut(self.scratch.as_slice()) {
                         Some(count) => *count += 1,
-                        None => drop(map.insert(state.scratch.as_slice().into(), 1)),
+                        None => drop(map.insert(self.scratch.as_slice().into(), 1)),
                     }
                 }
                 is_whole
             }
+            _ => false,
         };
-        state.total += u64::from(is_counted);
-        state.faulted += u64::from(!is_counted);
+        self.total += u64::from(is_counted);
+        self.faulted += u64::from(!is_counted);
     }
 }
 
@@ -146,12 +154,7 @@ impl Table {
     pub fn get(&self, key: &[Part]) -> Option<u64> {
         let state = self.state();
         let words: Option<Vec<Word>> = key.iter().map(|part| state.strings.find(part)).collect();
-        match (&state.counts, words?.as_slice()) {
-            (Counts::Cell(count), []) => (*count > 0).then_some(*count),
-            (Counts::One(map), [word]) => map.get(word).copied(),
-            (Counts::Many(map), words) => map.get(words).copied(),
-            _ => None,
-        }
+        state.counts.get(words?.as_slice())
     }
 
     /// Everything, in no order.
@@ -189,12 +192,7 @@ impl Table {
 }
 
 fn rows(counts: &Counts, strings: &Strings) -> Vec<Row> {
-    match counts {
-        Counts::Cell(0) => Vec::new(),
-        Counts::Cell(count) => vec![(Vec::new(), *count)],
-        Counts::One(map) => map.iter().map(|(word, count)| (vec![strings.part(*word)], *count)).collect(),
-        Counts::Many(map) => {
-            map.iter().map(|(words, count)| (words.iter().map(|word| strings.part(*word)).collect(), *count)).collect()
-        }
-    }
+    let mut rows = Vec::with_capacity(counts.len());
+    counts.each(|words, count| rows.push((words.iter().map(|word| strings.part(*word)).collect(), count)));
+    rows
 }

@@ -1,16 +1,24 @@
-//! Where records come from. In: a ring, a pipe, a recording. Out: aligned records in a [`Run`].
+//! Where records come from. In: a ring, a pipe, a recording. Out: aligned records in a [`Run`], or rows of what is counted.
 //!
 //! A source only moves bytes, and what a record means is looked at once: by [`crate::merge`], or by a source that makes
 //! records itself and vouches for them.
 
 pub mod packed;
+pub mod rows;
 
 use crate::error::Error;
+use rows::Rows;
 
 /// Something that records can be read from.
 pub trait Source: Send {
     /// Appends what is there now, and what arrives meanwhile only as far as it is no trouble: a call must end.
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error>;
+
+    /// Told before the first read: of the events with this id only these columns matter, in ascending order, and the
+    /// order of time doesn't. A source that decodes may give [`Rows`] of them, for any of these events.
+    fn project(&mut self, id: u16, columns: &[u32]) {
+        let _ = (id, columns);
+    }
 }
 
 /// How far a source has come.
@@ -48,6 +56,8 @@ pub struct Run {
     entries: Vec<Entry>,
     /// Where the records begin that have not been [settled](Self::settle).
     settled: usize,
+    /// By event id.
+    rows: Vec<Rows>,
 }
 
 impl Run {
@@ -96,6 +106,20 @@ impl Run {
         &self.entries
     }
 
+    /// The rows of events that are only counted, by event id.
+    pub fn rows(&self) -> &[Rows] {
+        &self.rows
+    }
+
+    /// Where a source puts the rows of an event.
+    pub(crate) fn rows_of(&mut self, id: u16) -> &mut Rows {
+        let id = usize::from(id);
+        if self.rows.len() <= id {
+            self.rows.resize_with(id + 1, Rows::default);
+        }
+        &mut self.rows[id]
+    }
+
     /// A record's bytes.
     #[inline]
     pub fn record(&self, entry: Entry) -> &[u8] {
@@ -105,9 +129,8 @@ impl Run {
 
     /// Forgets the records and keeps the memory.
     pub fn clear(&mut self) {
-        self.entries.clear();
         self.end = 0;
-        self.settled = 0;
+        self.settle();
     }
 
     /// Bytes of all records, the settled ones included.
@@ -115,9 +138,10 @@ impl Run {
         self.end
     }
 
-    /// Forgets the entries and keeps their bytes: whoever has copied an entry can still ask for its record.
+    /// Forgets the entries and rows, and keeps the records' bytes: whoever has copied an entry can still ask for its record.
     pub(crate) fn settle(&mut self) {
         self.entries.clear();
+        self.rows.iter_mut().for_each(Rows::clear);
         self.settled = self.end;
     }
 

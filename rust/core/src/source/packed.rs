@@ -12,6 +12,7 @@
 //!
 //! Once warm nothing is allocated per event.
 
+mod projection;
 mod recent;
 mod usual;
 
@@ -19,6 +20,7 @@ use std::ffi::CStr;
 use std::io::{Empty, ErrorKind, Read};
 use std::sync::Arc;
 
+use self::projection::Projection;
 use self::recent::Recent;
 use self::usual::{REACH, Usual};
 use super::{Progress, Run, Source};
@@ -79,6 +81,8 @@ struct Plan {
     /// The fixed part of an aligned record, 0 but for the id.
     blank: Box<[u8]>,
     usual: Option<Usual>,
+    /// What of it is wanted, if not all.
+    projection: Option<Projection>,
     /// Bytes of the longest packed record.
     longest: usize,
     /// Bytes that decoding may write to.
@@ -197,6 +201,14 @@ impl<R: Read + Send> PackedSource<R> {
             let Some(plan) = self.plans.get(usize::from(id)).and_then(Option::as_ref) else {
                 break Err(wrong(place, format!("no event has the id {id}")));
             };
+            if let (Some(projection), Some(usual)) = (&plan.projection, &plan.usual) {
+                let rows = run.rows_of(u16::from(id));
+                let done = projection.decode(usual, rest, stop - at, &mut self.recent, &mut self.clock, rows);
+                if done > 0 {
+                    at += done;
+                    continue;
+                }
+            }
             let record = run.room(plan.room);
             let done = match plan.usual.as_ref().and_then(|usual| usual.decode(rest, record, &mut self.recent)) {
                 Some(done) => Ok(done),
@@ -251,6 +263,12 @@ impl<R: Read + Send> Source for PackedSource<R> {
         let watermark = if ended { u64::MAX } else { self.clock.watermark() };
         Ok(Progress { drained: is_drained && !is_full, ended, watermark })
     }
+
+    fn project(&mut self, id: u16, columns: &[u32]) {
+        if let Some(plan) = self.plans.get_mut(usize::from(id)).and_then(Option::as_mut) {
+            plan.projection = plan.usual.as_ref().and_then(|usual| Projection::new(usual, &plan.steps, columns));
+        }
+    }
 }
 
 impl Clock {
@@ -298,7 +316,7 @@ impl Plan {
         blank[ALIGNED_ID as usize..][..2].copy_from_slice(&layout.schema.id.to_le_bytes());
         let usual = Usual::new(&steps, &blank);
         let room = (layout.max_size as usize).next_multiple_of(8).max(REACH);
-        Ok(Self { layout, steps, blank, usual, longest: packed.max_size as usize, room })
+        Ok(Self { layout, steps, blank, usual, projection: None, longest: packed.max_size as usize, room })
     }
 
     /// Transcodes the record that `bytes` begin with.
@@ -360,8 +378,7 @@ impl Plan {
                         return Err(Stop::Garbage(at, message));
                     }
                     let frames = rest.as_chunks::<8>().0.get(..usize::from(count)).ok_or(Stop::Incomplete(index))?;
-                    let hash = if frames.is_empty() { 0 } else { recent.intern(frames) };
-                    slot[..8].copy_from_slice(&hash.to_le_bytes());
+                    slot[..8].copy_from_slice(&recent.intern(frames).to_le_bytes());
                     1 + 8 * frames.len()
                 }
             };

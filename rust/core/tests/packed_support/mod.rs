@@ -12,7 +12,7 @@ use spile_core::event::{Event, Layouts, Record, Value};
 use spile_core::layout::{Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
 use spile_core::source::packed::PackedSource;
 use spile_core::source::{Run, Source};
-use spile_core::spec::StackSpace;
+use spile_core::spec::{SessionSpec, StackSpace};
 use spile_core::stack::StackTable;
 
 /// A value, as a script would have it.
@@ -70,6 +70,30 @@ pub fn encode(id: u8, schema: &EventSchema, values: &[Datum], out: &mut Vec<u8>)
             (ty, value) => panic!("{value:?} for {ty:?}"),
         }
     }
+}
+
+/// A probe for each schema, each with a count for each of its keys.
+pub fn counting(schemas: &[EventSchema]) -> SessionSpec {
+    let probe = |(index, schema): (usize, &EventSchema)| {
+        let count = |key: &Vec<u32>| {
+            let by = vec![serde_json::json!({"op": "context", "name": "pid"}); key.len()];
+            serde_json::json!({"function": "count", "by": by})
+        };
+        serde_json::json!({
+            "name": format!("p{index}"), "declared_at": null,
+            "targets": [{"kind": "raw_tracepoint", "name": "sched_switch"}],
+            "capture": {"kind": "fields", "fields": []}, "where": null,
+            "aggregates": schema.keys.iter().map(count).collect::<Vec<_>>(),
+            "deliver": false,
+        })
+    };
+    let json = serde_json::json!({
+        "version": 1,
+        "target": {"pid": null, "follow": true, "cgroup": null, "exclude_self": true},
+        "limits": {"buffer": 4096, "queue": 65536, "stack_depth": 127, "stack_cache": 64},
+        "probes": schemas.iter().enumerate().map(probe).collect::<Vec<_>>(),
+    });
+    serde_json::from_value(json).unwrap()
 }
 
 /// A reader that gives pieces of these sizes, over and over.

@@ -26,7 +26,7 @@ pub(super) const REACH: usize = 64;
 
 /// Eight bytes, of which the integer's are taken.
 #[derive(Clone, Copy)]
-struct Move {
+pub(super) struct Move {
     from: usize,
     to: usize,
     mask: u64,
@@ -84,26 +84,52 @@ impl Usual {
         for one in &self.moves {
             one.copy(head, fixed);
         }
-        let time = self.time.map(|one| one.value(head));
-        let cpu = u16::try_from(self.cpu.map_or(0, |one| one.value(head))).ok()?;
-        let mut packed = self.size;
+        let (time, cpu) = (self.time(head), self.cpu(head)?);
+        let (frames, behind) = self.frames(bytes)?;
         if let Some(offset) = self.stack {
-            let (&count, rest) = bytes.get(packed..)?.split_first()?;
-            let frames = rest.as_chunks::<8>().0.get(..usize::from(count))?;
-            if u32::from(count) > MAX_FRAMES {
-                return None;
-            }
-            let hash = if frames.is_empty() { 0 } else { recent.intern(frames) };
-            fixed.get_mut(offset..offset + 8)?.copy_from_slice(&hash.to_le_bytes());
-            packed += 1 + 8 * frames.len();
+            fixed.get_mut(offset..offset + 8)?.copy_from_slice(&recent.intern(frames).to_le_bytes());
         }
-        Some(Decoded { packed, aligned: self.aligned, time, cpu })
+        Some(Decoded { packed: bytes.len() - behind.len(), aligned: self.aligned, time, cpu })
+    }
+
+    #[inline]
+    pub(super) fn time(&self, head: &[u8; REACH]) -> Option<u64> {
+        self.time.map(|one| one.value(head))
+    }
+
+    /// Where a CPU's number is that may be none.
+    pub(super) fn wide_cpu(&self) -> Option<Move> {
+        self.cpu.filter(|one| one.mask > u64::from(u16::MAX))
+    }
+
+    /// None for a number that is no CPU's.
+    #[inline]
+    pub(super) fn cpu(&self, head: &[u8; REACH]) -> Option<u16> {
+        u16::try_from(self.cpu.map_or(0, |one| one.value(head))).ok()
+    }
+
+    /// The stack at the record's end, without one no frames, and what is behind it. None for a stack that isn't whole or
+    /// isn't right.
+    #[inline]
+    pub(super) fn frames<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [[u8; 8]], &'a [u8])> {
+        let rest = bytes.get(self.size..)?;
+        if self.stack.is_none() {
+            return Some((&[], rest));
+        }
+        let (&count, rest) = rest.split_first()?;
+        let (frames, behind) = rest.split_at_checked(8 * usize::from(count))?;
+        (u32::from(count) <= MAX_FRAMES).then_some((frames.as_chunks().0, behind))
+    }
+
+    /// Where an integer is that has this place in the aligned record.
+    pub(super) fn integer(&self, to: usize) -> Option<Move> {
+        self.moves.iter().copied().find(|one| one.to == to)
     }
 }
 
 impl Move {
     #[inline]
-    fn value(self, head: &[u8; REACH]) -> u64 {
+    pub(super) fn value(self, head: &[u8; REACH]) -> u64 {
         let word = head.get(self.from..self.from + 8).and_then(|word| word.first_chunk());
         word.map_or(0, |word| u64::from_le_bytes(*word) & self.mask)
     }
