@@ -15,7 +15,8 @@ from typing import Any
 class ProbeLosses:
     """What happened to the hits of one probe. Every number is a count of hits, since the start.
 
-    ``hits == filtered + delivered + ring_full + re_entered + missed + faulted + dropped``; `balance` is the difference.
+    ``hits == filtered + delivered + ring_full + re_entered + missed + faulted + transport_lost + dropped``. The
+    difference is `balance`.
     The last four fields are remarks about events that did arrive.
     """
 
@@ -33,6 +34,8 @@ class ProbeLosses:
     """Lost: the kernel skipped the probe, most often for it was running on that CPU already."""
     faulted: int = 0
     """Lost: a value that ``where=`` needs was not readable."""
+    transport_lost: int = 0
+    """Lost: SystemTap's transport dropped or damaged them on the way from the kernel (raise ``buffer=``)."""
     dropped: int = 0
     """Lost: the script did not read fast enough (raise ``queue=``)."""
     stack_failed: int = 0
@@ -47,7 +50,8 @@ class ProbeLosses:
     @property
     def lost(self) -> int:
         """Hits that should have arrived and did not."""
-        return self.ring_full + self.re_entered + self.missed + self.faulted + self.dropped
+        on_the_way = self.ring_full + self.transport_lost + self.dropped
+        return on_the_way + self.re_entered + self.missed + self.faulted
 
     @property
     def balance(self) -> int:
@@ -145,6 +149,11 @@ class Losses(Mapping[str, ProbeLosses]):
     def _remedies(self, name: str, row: ProbeLosses) -> Iterator[str]:
         if row.ring_full:
             yield f"{name}: {row.ring_full:,} found the ring buffer full: raise buffer={_doubled(self._buffer)}"
+        if row.transport_lost:
+            yield (
+                f"{name}: {row.transport_lost:,} were lost or damaged in SystemTap's transport: "
+                f"raise buffer={_doubled(self._buffer)}, capture less, or count in place of handling"
+            )
         if row.dropped:
             yield (
                 f"{name}: {row.dropped:,} were dropped, for the script read too slowly: "

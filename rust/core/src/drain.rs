@@ -19,6 +19,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 const BUSY_BYTES: usize = 1 << 20;
 /// So much that there is more by the time that it has been read.
 const FLOOD_BYTES: usize = 8 << 20;
+/// The largest pipe holds what a few turns read, and the turn that goes on when somebody begins to wait doesn't count.
+const EMPTYING_TURNS: u64 = 8;
 /// So many turns that find nothing new, a second of them, give up what is still being written.
 const LAST_TURNS: u32 = 1000;
 
@@ -43,6 +45,7 @@ struct State {
     /// Somebody waits for the watermark.
     is_awaited: bool,
     watermark: u64,
+    turns: u64,
     error: Option<Error>,
     late: Vec<u64>,
 }
@@ -64,6 +67,18 @@ impl Drain {
     pub fn wait_for(&self, time: u64) {
         let mut state = self.shared.lock();
         while state.watermark < time && !state.has_ended {
+            state.is_awaited = true;
+            self.shared.changed.notify_all();
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until what was in the sources when it was called has been read, and, of events in the order of time, what is
+    /// certain to be complete has been delivered.
+    pub fn wait_for_turns(&self) {
+        let mut state = self.shared.lock();
+        let last = state.turns + EMPTYING_TURNS;
+        while state.turns < last && !state.has_ended {
             state.is_awaited = true;
             self.shared.changed.notify_all();
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -112,6 +127,7 @@ impl Shared {
     fn report(&self, pump: &Pump, pause: Duration) -> bool {
         let mut state = self.lock();
         state.watermark = pump.watermark();
+        state.turns += 1;
         pump.late().clone_into(&mut state.late);
         if std::mem::take(&mut state.is_awaited) {
             self.changed.notify_all();
@@ -151,6 +167,7 @@ fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
             0 if idle_turns > 20 => IDLE_PAUSE,
             _ => PAUSE,
         };
+        let pause = if !pause.is_zero() && pump.wait(pause) { Duration::ZERO } else { pause };
         if turn.ended || !shared.report(pump, pause) {
             return Ok(());
         }

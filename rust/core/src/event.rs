@@ -14,13 +14,21 @@ use crate::spec::StackSpace;
 #[derive(Debug, Default)]
 pub struct Layouts {
     by_id: Vec<Option<EventLayout>>,
+    /// From here on they are those of tables' rows.
+    first_tally: usize,
 }
 
 impl Layouts {
     /// Refuses two layouts with one id.
     pub fn new(layouts: Vec<EventLayout>) -> Result<Self, Error> {
+        Self::with_tallies(layouts, Vec::new())
+    }
+
+    /// With layouts of the rows of tables that were counted elsewhere. Their ids come after those of all events.
+    pub fn with_tallies(events: Vec<EventLayout>, tallies: Vec<EventLayout>) -> Result<Self, Error> {
         let mut by_id: Vec<Option<EventLayout>> = Vec::new();
-        for layout in layouts {
+        let first_tally = events.iter().map(|layout| usize::from(layout.schema.id) + 1).max().unwrap_or_default();
+        for layout in events.into_iter().chain(tallies) {
             let id = usize::from(layout.schema.id);
             if by_id.len() <= id {
                 by_id.resize(id + 1, None);
@@ -30,7 +38,7 @@ impl Layouts {
             }
             by_id[id] = Some(layout);
         }
-        Ok(Self { by_id })
+        Ok(Self { by_id, first_tally })
     }
 
     /// The layout of an event.
@@ -39,9 +47,14 @@ impl Layouts {
         self.by_id.get(usize::from(id))?.as_ref()
     }
 
-    /// All of them, by id.
+    /// Those of events, by id.
     pub fn iter(&self) -> impl Iterator<Item = &EventLayout> {
-        self.by_id.iter().flatten()
+        self.by_id.iter().take(self.first_tally).flatten()
+    }
+
+    /// Those of tables' rows, by id. The schema's target is the aggregate's index; its fields are one key, and the count.
+    pub fn tallies(&self) -> impl Iterator<Item = &EventLayout> {
+        self.by_id.iter().skip(self.first_tally).flatten()
     }
 
     /// One more than the largest id.

@@ -23,6 +23,8 @@ pub struct Row {
     pub missed: u64,
     /// A read that `where=` needs faulted.
     pub faulted: u64,
+    /// The transport between the kernel and spile lost it, or damaged it.
+    pub transport_lost: u64,
     /// A slow consumer left no room in the queue.
     pub dropped: u64,
     /// Remark: a stack could not be walked; its event has a null in its place.
@@ -36,9 +38,9 @@ pub struct Row {
 impl Row {
     /// Hits without a fate: 0 in a ledger that balances.
     pub fn balance(&self) -> i128 {
-        let fates =
-            [self.filtered, self.delivered, self.ring_full, self.re_entered, self.missed, self.faulted, self.dropped];
-        i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()
+        let lost = [self.ring_full, self.re_entered, self.missed, self.faulted, self.transport_lost, self.dropped];
+        let fates = [self.filtered, self.delivered].into_iter().chain(lost);
+        i128::from(self.hits) - fates.map(i128::from).sum::<i128>()
     }
 }
 

@@ -6,6 +6,7 @@
 //! Stacks' definitions have no time; they are taken in as soon as they are read, before any event that names them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::{Event, Layouts, Record};
@@ -86,6 +87,14 @@ impl Merge {
             drained: self.sources.iter().all(|feed| feed.progress.drained),
             ended: self.sources.iter().all(|feed| feed.progress.ended),
         })
+    }
+
+    /// Lets the source wait for more, if it is the only one. False: it didn't wait.
+    pub fn wait(&mut self, at_most: Duration) -> bool {
+        match self.sources.as_mut_slice() {
+            [feed] => feed.source.wait(at_most),
+            _ => false,
+        }
     }
 
     /// Every event with an earlier time has been delivered.

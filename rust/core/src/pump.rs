@@ -1,12 +1,13 @@
 //! One turn of the road of an event: sources, merge, then tables and queue. No thread lives here; see [`crate::drain`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::aggregate::{Table, TableGuard};
 use crate::batch::BatchBuilder;
 use crate::error::Error;
-use crate::event::{Column, Event, Layouts};
-use crate::layout::EventLayout;
+use crate::event::{Column, Event, Layouts, Value};
+use crate::layout::{EventLayout, EventSchema};
 use crate::merge::{Merge, Turn};
 use crate::queue::Queue;
 use crate::sink::Sink;
@@ -20,6 +21,8 @@ use crate::stack::StackTable;
 struct Plan {
     deliver: bool,
     counts: Vec<Count>,
+    /// Of a table's row, how many hits it stands for.
+    weight: Option<Column>,
 }
 
 /// A table, and where the parts of its keys are.
@@ -30,6 +33,15 @@ struct Count {
     columns: Box<[Option<Column>]>,
     /// In a row.
     row: Box<[RowColumn]>,
+}
+
+impl Count {
+    /// By a key of a layout's columns, of which rows have those that are wanted.
+    fn new(table: usize, layout: &EventLayout, key: &[u32], wanted: &[u32]) -> Self {
+        let columns = key.iter().map(|&column| Column::new(layout, column as usize)).collect();
+        let row = key.iter().filter_map(|column| in_row(layout, wanted, *column)).collect();
+        Self { table, columns, row }
+    }
 }
 
 /// What a session's events end in, shared with the script.
@@ -87,15 +99,18 @@ impl Pump {
             let first = first_of_probe.get(schema.probe as usize).copied().unwrap_or_default();
             let counts = schema.keys.iter().take(probe.aggregates.len()).enumerate();
             let wanted = wanted(counts.clone().map(|(_, key)| key));
-            let counts = counts.map(|(index, key)| Count {
-                table: first + index,
-                columns: key.iter().map(|&column| Column::new(layout, column as usize)).collect(),
-                row: key.iter().filter_map(|column| in_row(layout, &wanted, *column)).collect(),
-            });
-            plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, counts: counts.collect() };
+            let counts = counts.map(|(index, key)| Count::new(first + index, layout, key, &wanted));
+            plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, counts: counts.collect(), weight: None };
             if !probe.deliver {
                 merge.project(schema.id, &wanted);
             }
+        }
+        for layout in layouts.tallies() {
+            let EventSchema { id, probe, target, keys, fields } = &layout.schema;
+            let table = first_of_probe.get(*probe as usize).map(|first| first + *target as usize);
+            let counts = table.into_iter().zip(keys).map(|(table, key)| Count::new(table, layout, key, &[])).collect();
+            let weight = fields.len().checked_sub(1).and_then(|last| Column::new(layout, last));
+            plans[usize::from(*id)] = Plan { deliver: false, counts, weight };
         }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
         Self { merge, outlets, plans, tables, builder }
@@ -112,6 +127,11 @@ impl Pump {
             self.outlets.queue.push(batch);
         }
         turn
+    }
+
+    /// Waits for more, outside of a turn, so that tables can be read meanwhile. False: it didn't wait.
+    pub fn wait(&mut self, at_most: Duration) -> bool {
+        self.merge.wait(at_most)
     }
 
     /// Every event with an earlier time is in the tables and the queue.
@@ -159,6 +179,17 @@ impl End<'_> {
             }
         }
     }
+
+    /// Counts a table's row.
+    #[cold]
+    fn add(&mut self, plan: &Plan, row: &Event<'_>, weight: Column) {
+        let Value::Unsigned(hits) = row.at(weight) else { return };
+        for count in &plan.counts {
+            if let Some(table) = self.tables.get_mut(count.table) {
+                table.add(row, &count.columns, hits);
+            }
+        }
+    }
 }
 
 impl Sink for End<'_> {
@@ -184,7 +215,10 @@ impl Sink for End<'_> {
         let plans = self.plans;
         match plans.get(usize::from(event.id())) {
             Some(plan) if !plan.deliver => {
-                self.count(plan, event);
+                match plan.weight {
+                    None => self.count(plan, event),
+                    Some(weight) => self.add(plan, event, weight),
+                }
                 true
             }
             _ => false,

@@ -34,7 +34,13 @@ impl TableGuard<'_> {
     /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
     #[inline]
     pub fn count(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
-        self.0.count(columns, |column| column.map_or(Value::Null, |column| event.at(column)));
+        self.add(event, columns, 1);
+    }
+
+    /// Counts an event that stands for so many.
+    #[inline]
+    pub fn add(&mut self, event: &Event<'_>, columns: &[Option<Column>], hits: u64) {
+        self.0.count(columns, |column| column.map_or(Value::Null, |column| event.at(column)), hits);
     }
 
     /// Counts rows likewise.
@@ -51,7 +57,7 @@ impl TableGuard<'_> {
                 add_all(map, rows.iter().filter_map(|row| Some((word(row, one)?, word(row, two)?))))
             }
             (Counts::Many(_), _) => {
-                return rows.iter().for_each(|row| self.0.count(columns, |column| column.value(row)));
+                return rows.iter().for_each(|row| self.0.count(columns, |column| column.value(row), 1));
             }
             _ => 0,
         };
@@ -62,33 +68,35 @@ impl TableGuard<'_> {
 
 fn add_all<K: Hash + Eq>(map: &mut Map<K>, keys: impl Iterator<Item = K>) -> u64 {
     keys.fold(0, |counted, key| {
-        add(map, key);
+        add(map, key, 1);
         counted + 1
     })
 }
 
 /// Not by an entry, which would make room for a new key each time.
 #[inline]
-fn add<K: Hash + Eq>(map: &mut Map<K>, key: K) {
+fn add<K: Hash + Eq>(map: &mut Map<K>, key: K, hits: u64) {
     match map.get_mut(&key) {
-        Some(count) => *count += 1,
-        None => drop(map.insert(key, 1)),
+        Some(count) => *count = count.saturating_add(hits),
+        None => drop(map.insert(key, hits)),
     }
 }
 
 impl State {
     #[inline]
-    fn count<'a, C: Copy>(&mut self, columns: &[C], value: impl Fn(C) -> Value<'a>) {
+    fn count<'a, C: Copy>(&mut self, columns: &[C], value: impl Fn(C) -> Value<'a>, hits: u64) {
         let is_counted = match (&mut self.counts, columns) {
             (Counts::Cell(count), _) => {
-                *count += 1;
+                *count = count.saturating_add(hits);
                 true
             }
             // Not by one closure for all arms: it would not be inlined.
-            (Counts::One(map), &[column]) => self.strings.word(value(column)).map(|word| add(map, word)).is_some(),
+            (Counts::One(map), &[column]) => {
+                self.strings.word(value(column)).map(|word| add(map, word, hits)).is_some()
+            }
             (Counts::Two(map), &[one, two]) => match [one, two].map(|column| self.strings.word(value(column))) {
                 [Some(one), Some(two)] => {
-                    add(map, (one, two));
+                    add(map, (one, two), hits);
                     true
                 }
                 _ => false,
@@ -99,16 +107,16 @@ impl State {
                 let is_whole = self.scratch.len() == columns.len();
                 if is_whole {
                     match map.get_mut(self.scratch.as_slice()) {
-                        Some(count) => *count += 1,
-                        None => drop(map.insert(self.scratch.as_slice().into(), 1)),
+                        Some(count) => *count = count.saturating_add(hits),
+                        None => drop(map.insert(self.scratch.as_slice().into(), hits)),
                     }
                 }
                 is_whole
             }
             _ => false,
         };
-        self.total += u64::from(is_counted);
-        self.faulted += u64::from(!is_counted);
+        let sum = if is_counted { &mut self.total } else { &mut self.faulted };
+        *sum = sum.saturating_add(hits);
     }
 }
 

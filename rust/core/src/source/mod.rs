@@ -3,8 +3,12 @@
 //! A source only moves bytes, and what a record means is looked at once: by [`crate::merge`], or by a source that makes
 //! records itself and vouches for them.
 
+pub mod framed;
 pub mod packed;
+pub mod pipe;
 pub mod rows;
+
+use std::time::Duration;
 
 use crate::error::Error;
 use rows::Rows;
@@ -18,6 +22,12 @@ pub trait Source: Send {
     /// order of time doesn't. A source that decodes may give [`Rows`] of them, for any of these events.
     fn project(&mut self, id: u16, columns: &[u32]) {
         let _ = (id, columns);
+    }
+
+    /// Waits for more, for a time, if it has reason to think that more comes soon. False: it didn't wait.
+    fn wait(&mut self, at_most: Duration) -> bool {
+        let _ = at_most;
+        false
     }
 }
 

@@ -21,7 +21,7 @@ use std::io::{Empty, ErrorKind, Read};
 use std::sync::Arc;
 
 use self::projection::Projection;
-use self::recent::Recent;
+pub(super) use self::recent::Recent;
 use self::usual::{REACH, Usual};
 use super::{Progress, Run, Source};
 use crate::error::Error;
@@ -67,7 +67,7 @@ enum State {
 }
 
 /// Times of events.
-struct Clock {
+pub(super) struct Clock {
     /// Whether any event has one.
     is_told: bool,
     /// The latest so far, or the number of events.
@@ -75,7 +75,7 @@ struct Clock {
 }
 
 /// How an event is decoded.
-struct Plan {
+pub(super) struct Plan {
     layout: EventLayout,
     steps: Vec<Step>,
     /// The fixed part of an aligned record, 0 but for the id.
@@ -84,9 +84,9 @@ struct Plan {
     /// What of it is wanted, if not all.
     projection: Option<Projection>,
     /// Bytes of the longest packed record.
-    longest: usize,
+    pub(super) longest: usize,
     /// Bytes that decoding may write to.
-    room: usize,
+    pub(super) room: usize,
 }
 
 struct Step {
@@ -97,7 +97,7 @@ struct Step {
 }
 
 /// Why a record was not decoded.
-enum Stop {
+pub(super) enum Stop {
     /// It goes on behind what was read, in this field.
     Incomplete(usize),
     /// It can't be one, because of these bytes.
@@ -105,11 +105,11 @@ enum Stop {
 }
 
 /// An event's header, and the length of its records.
-struct Decoded {
-    packed: usize,
-    aligned: usize,
-    time: Option<u64>,
-    cpu: u16,
+pub(super) struct Decoded {
+    pub(super) packed: usize,
+    pub(super) aligned: usize,
+    pub(super) time: Option<u64>,
+    pub(super) cpu: u16,
 }
 
 impl PackedSource<Empty> {
@@ -133,12 +133,10 @@ impl<R: Read + Send> PackedSource<R> {
     fn over(reader: R, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
         let mut plans: Vec<Option<Plan>> = Vec::new();
         plans.resize_with(packed.len(), || None);
-        let mut is_told = false;
         for layout in packed.iter() {
-            let plan = Plan::new(layout)?;
-            is_told |= plan.steps.iter().any(|step| step.role == Role::Time);
-            plans[usize::from(layout.schema.id)] = Some(plan);
+            plans[usize::from(layout.schema.id)] = Some(Plan::new(layout)?);
         }
+        let clock = Clock::new(plans.iter().flatten());
         Ok(Self {
             reader,
             plans,
@@ -148,7 +146,7 @@ impl<R: Read + Send> PackedSource<R> {
             from: 0,
             to: 0,
             offset: 0,
-            clock: Clock { is_told, latest: 0 },
+            clock,
             state: State::Reading,
         })
     }
@@ -210,14 +208,9 @@ impl<R: Read + Send> PackedSource<R> {
                 }
             }
             let record = run.room(plan.room);
-            let done = match plan.usual.as_ref().and_then(|usual| usual.decode(rest, record, &mut self.recent)) {
-                Some(done) => Ok(done),
-                None => plan.decode(rest, record, &mut self.recent),
-            };
-            match done {
+            match plan.transcode(rest, record, &mut self.recent) {
                 Ok(Decoded { packed, aligned, time, cpu }) => {
-                    let time = self.clock.next(time);
-                    record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
+                    self.clock.stamp(time, record);
                     run.commit(aligned, cpu, u16::from(id));
                     at += packed;
                 }
@@ -272,6 +265,24 @@ impl<R: Read + Send> Source for PackedSource<R> {
 }
 
 impl Clock {
+    /// Of events with these plans.
+    pub(super) fn new<'a>(mut plans: impl Iterator<Item = &'a Plan>) -> Self {
+        let is_told = plans.any(|plan| plan.steps.iter().any(|step| step.role == Role::Time));
+        Self { is_told, latest: 0 }
+    }
+
+    /// Writes an event's time into its record.
+    #[inline]
+    pub(super) fn stamp(&mut self, told: Option<u64>, record: &mut [u8]) {
+        let time = self.next(told);
+        record[ALIGNED_TIME as usize..][..8].copy_from_slice(&time.to_le_bytes());
+    }
+
+    /// Every event so far is earlier.
+    pub(super) fn behind(&self) -> u64 {
+        self.latest.saturating_add(u64::from(self.is_told))
+    }
+
     fn next(&mut self, told: Option<u64>) -> u64 {
         match told {
             Some(time) => {
@@ -286,13 +297,14 @@ impl Clock {
         }
     }
 
-    fn watermark(&self) -> u64 {
+    /// Events with earlier times are unlikely.
+    pub(super) fn watermark(&self) -> u64 {
         if self.is_told { self.latest.saturating_sub(DISORDER) } else { self.latest }
     }
 }
 
 impl Plan {
-    fn new(packed: &EventLayout) -> Result<Self, Error> {
+    pub(super) fn new(packed: &EventLayout) -> Result<Self, Error> {
         if packed.encoding != Encoding::Packed {
             return Err(Error::engine("an aligned layout for a packed stream; this is a bug of spile's"));
         }
@@ -319,7 +331,15 @@ impl Plan {
         Ok(Self { layout, steps, blank, usual, projection: None, longest: packed.max_size as usize, room })
     }
 
-    /// Transcodes the record that `bytes` begin with.
+    /// Transcodes the record that `bytes` begin with: the short way, or the general one.
+    #[inline]
+    pub(super) fn transcode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Result<Decoded, Stop> {
+        match self.usual.as_ref().and_then(|usual| usual.decode(bytes, record, recent)) {
+            Some(done) => Ok(done),
+            None => self.decode(bytes, record, recent),
+        }
+    }
+
     #[inline(never)]
     fn decode(&self, bytes: &[u8], record: &mut [u8], recent: &mut Recent) -> Result<Decoded, Stop> {
         let Self { layout, steps, blank, .. } = self;

@@ -159,7 +159,7 @@ fn read(schemas: &[EventSchema], mut source: impl Source, stacks: &StackTable) -
     }
 }
 
-fn look(event: &Event<'_>, stacks: &StackTable) -> Seen {
+pub fn look(event: &Event<'_>, stacks: &StackTable) -> Seen {
     let value = |index| match event.value(index) {
         Value::Null => Datum::Stack(vec![]),
         Value::Unsigned(value) => Datum::Unsigned(value),

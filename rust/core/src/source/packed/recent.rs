@@ -13,7 +13,7 @@ const GUESSES: usize = 16 * RECENT;
 
 /// Stacks seen lately: nearly every stack is one of them, and needs neither a lock nor its content hash, each step of
 /// which waits for the one before it.
-pub(super) struct Recent {
+pub(in crate::source) struct Recent {
     stacks: Arc<StackTable>,
     /// Where a stack was last, by a few of its frames: a guess, which is right nearly always.
     places: Box<[u16; GUESSES]>,
@@ -40,7 +40,7 @@ const FACTORS: [u64; 8] = [
 ];
 
 impl Recent {
-    pub(super) fn new(stacks: Arc<StackTable>) -> Self {
+    pub(in crate::source) fn new(stacks: Arc<StackTable>) -> Self {
         Self { stacks, places: Box::new([0; GUESSES]), slots: vec![Known::default(); RECENT].into() }
     }
 

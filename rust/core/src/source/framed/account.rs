@@ -1,0 +1,199 @@
+//! What a framed stream tells of itself, and what became of it. In: the script's own numbers, and the sources'. Out: rows
+//! of the ledger, and the stream's [`Numbers`]. Shared by all sources of a session.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::control::{Control, Counted, TableId};
+use crate::event::Layouts;
+use crate::loss::Row;
+
+/// A session's account.
+#[derive(Debug, Default)]
+pub struct Account {
+    state: Mutex<State>,
+    is_closing: AtomicBool,
+}
+
+/// What came, and what didn't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// Bytes read, those skipped included.
+    pub bytes: u64,
+    /// Frames that held.
+    pub frames: u64,
+    /// Places where something that was no frame stood, or something was missing.
+    pub gaps: u64,
+    /// Bytes that were no part of a frame.
+    pub skipped: u64,
+    /// Places that looked like a frame's beginning, and were none.
+    pub corrupt: u64,
+    /// Bulk mode: prints that the script numbered and that no file has.
+    pub missing: u64,
+    /// Rows of tables that the script wrote and that did not arrive.
+    pub rows_missing: u64,
+}
+
+/// Behind the lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) numbers: Numbers,
+    /// By event id: the script's latest numbers, and the events decoded.
+    counted: Vec<Option<Counted>>,
+    decoded: Vec<u64>,
+    tables: BTreeMap<(u8, u8), Tally>,
+    is_ready: bool,
+    has_ended: bool,
+    /// Bulk mode: prints seen, and the highest number.
+    prints: u64,
+    highest: u64,
+}
+
+/// Rows of a table: what the script wrote, and what arrived.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    rows_written: u64,
+    sum_written: u64,
+    rows: u64,
+    sum: u64,
+}
+
+impl Tally {
+    fn lost(self) -> u64 {
+        self.sum_written.saturating_sub(self.sum)
+    }
+}
+
+impl State {
+    /// An event was decoded.
+    #[inline]
+    pub(super) fn count(&mut self, id: u8) {
+        match self.decoded.get_mut(usize::from(id)) {
+            Some(count) => *count += 1,
+            None => {
+                self.decoded.resize(usize::from(id) + 1, 0);
+                self.decoded[usize::from(id)] = 1;
+            }
+        }
+    }
+
+    /// The script said something. True: all that it can say makes sense.
+    pub(super) fn hear(&mut self, control: Control<'_>) -> bool {
+        match control {
+            Control::Ready => self.is_ready = true,
+            Control::End => self.has_ended = true,
+            Control::Ledger(id, counted) => {
+                let id = usize::from(id);
+                self.counted.resize(self.counted.len().max(id + 1), None);
+                self.counted[id] = Some(counted);
+            }
+            Control::Dump { table, rows, sum } => {
+                let tally = self.table(table);
+                tally.rows_written = tally.rows_written.wrapping_add(rows);
+                tally.sum_written = tally.sum_written.wrapping_add(sum);
+            }
+            Control::Tally(_) => return false,
+        }
+        true
+    }
+
+    /// A table's row was decoded.
+    pub(super) fn add(&mut self, table: TableId, count: u64) {
+        let tally = self.table(table);
+        tally.rows += 1;
+        tally.sum = tally.sum.wrapping_add(count);
+    }
+
+    /// Bulk mode: prints were seen, and this is the highest number of them.
+    pub(super) fn print(&mut self, prints: u64, highest: u32) {
+        self.prints += prints;
+        self.highest = self.highest.max(u64::from(highest));
+    }
+
+    fn table(&mut self, TableId { probe, aggregate }: TableId) -> &mut Tally {
+        self.tables.entry((probe, aggregate)).or_default()
+    }
+}
+
+impl Account {
+    /// One change of the state at a time: a panic elsewhere does no harm.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came, and what didn't.
+    pub fn numbers(&self) -> Numbers {
+        let state = self.lock();
+        let missing = state.highest.saturating_sub(state.prints);
+        let rows_missing = state.tables.values().map(|tally| tally.rows_written.saturating_sub(tally.rows)).sum();
+        Numbers { missing, rows_missing, ..state.numbers }
+    }
+
+    /// Whether the script said that all its probes are attached.
+    pub fn is_ready(&self) -> bool {
+        self.lock().is_ready
+    }
+
+    /// Whether the script said that it has come to its end. A stream without that was cut short.
+    pub fn has_ended(&self) -> bool {
+        self.lock().has_ended
+    }
+
+    /// Whether nobody wants more than what has been written by now.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// Nobody wants more than what has been written by now.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+    }
+
+    /// The ledger: a row for each event.
+    pub fn rows(&self, layouts: &Layouts) -> Vec<Row> {
+        let state = self.lock();
+        let lost = |((probe, _), tally): (&(u8, u8), &Tally)| (*probe, tally.lost());
+        let mut lost_of_probe: BTreeMap<u8, u64> = BTreeMap::new();
+        for (probe, lost) in state.tables.iter().map(lost) {
+            // The tables of a probe count the same hits.
+            let most = lost_of_probe.entry(probe).or_default();
+            *most = lost.max(*most);
+        }
+        let row = |layout: &crate::layout::EventLayout| {
+            let (schema, id) = (&layout.schema, usize::from(layout.schema.id));
+            let decoded = state.decoded.get(id).copied().unwrap_or_default();
+            let counted = state.counted.get(id).copied().flatten().unwrap_or_default();
+            let lost = u8::try_from(schema.probe).ok().and_then(|probe| lost_of_probe.get_mut(&probe));
+            row(schema.probe, schema.target, counted, decoded, lost)
+        };
+        layouts.iter().map(row).collect()
+    }
+}
+
+/// `lost` are counts of the probe's tables that did not arrive and that no row has.
+fn row(probe: u32, target: u32, counted: Counted, decoded: u64, lost: Option<&mut u64>) -> Row {
+    let Counted { hits, filtered, delivered, faulted, others } = counted;
+    // The script's numbers come now and then: what came since then is known all the same.
+    let printed = delivered.max(decoded);
+    let hits = hits.saturating_add(printed - delivered);
+    let known = [filtered, printed, faulted, others].into_iter().fold(0, u64::saturating_add);
+    // What was neither printed nor kept out is in the script's tables.
+    let in_tables = hits.saturating_sub(known);
+    let in_transit = lost.map_or(0, |lost| {
+        let share = in_tables.min(*lost);
+        *lost -= share;
+        share
+    });
+    Row {
+        probe,
+        target,
+        hits: hits.max(known),
+        filtered,
+        delivered: decoded + (in_tables - in_transit),
+        transport_lost: (printed - decoded) + in_transit,
+        re_entered: others,
+        faulted,
+        ..Row::default()
+    }
+}

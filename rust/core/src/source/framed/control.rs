@@ -1,0 +1,98 @@
+//! What a generated script says of itself: frames with the event id 0. In: a payload. Out: a [`Control`].
+//!
+//! Behind the id a `u8` kind, then: 1, all probes are attached; 2, an event's numbers since the start (`u8` id, `u64` hits,
+//! filtered, delivered, faulted, others); 3, a row of a table that the script keeps (`u8` probe, `u8` aggregate, the key's
+//! parts, `u64` count), to be added up; 4, that a table's rows have been written (`u8` probe, `u8` aggregate, `u64` rows,
+//! `u64` sum of their counts); 5, the script has come to its end.
+
+use super::tally::Tallies;
+
+/// The event id of such frames.
+pub(super) const ID: u8 = 0;
+/// Bytes of the shortest one's payload.
+pub(super) const SHORTEST: usize = 2;
+/// Bytes of the longest one's, table rows left aside.
+pub(super) const LONGEST: usize = 3 + 5 * size_of::<u64>();
+
+const READY: u8 = 1;
+const LEDGER: u8 = 2;
+const TALLY: u8 = 3;
+const DUMP: u8 = 4;
+const END: u8 = 5;
+
+/// An event's numbers, since the start, as the script counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counted {
+    pub(super) hits: u64,
+    pub(super) filtered: u64,
+    pub(super) delivered: u64,
+    pub(super) faulted: u64,
+    pub(super) others: u64,
+}
+
+/// A table that the script keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct TableId {
+    pub(super) probe: u8,
+    pub(super) aggregate: u8,
+}
+
+/// What such a frame says.
+pub(super) enum Control<'a> {
+    Ready,
+    Ledger(u8, Counted),
+    /// The payload behind the kind.
+    Tally(&'a [u8]),
+    Dump {
+        table: TableId,
+        rows: u64,
+        sum: u64,
+    },
+    End,
+}
+
+impl<'a> Control<'a> {
+    /// None for one of another kind or length.
+    pub(super) fn parse(payload: &'a [u8]) -> Option<Self> {
+        Some(match *payload {
+            [ID, READY] => Self::Ready,
+            [ID, END] => Self::End,
+            [ID, TALLY, ref tally @ ..] => Self::Tally(tally),
+            [ID, LEDGER, event, ref words @ ..] => {
+                let [hits, filtered, delivered, faulted, others] = integers(words)?;
+                Self::Ledger(event, Counted { hits, filtered, delivered, faulted, others })
+            }
+            [ID, DUMP, probe, aggregate, ref words @ ..] => {
+                let [rows, sum] = integers(words)?;
+                Self::Dump { table: TableId { probe, aggregate }, rows, sum }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Exactly so many.
+fn integers<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words: &[[u8; 8]; N] = words.try_into().ok().filter(|_| rest.is_empty())?;
+    Some(words.map(u64::from_le_bytes))
+}
+
+/// The sum of a payload, to hold against its check; none if it says nothing. `record` is the payload and the check.
+pub(super) fn sum(record: &[u8], tallies: &Tallies) -> Option<u32> {
+    let payload = record.get(..record.len().checked_sub(super::CHECK)?)?;
+    let low = |word: u64| word as u32;
+    let values = match Control::parse(payload)? {
+        Control::Ready => u32::from(READY),
+        Control::End => u32::from(END),
+        Control::Ledger(event, Counted { hits, filtered, delivered, faulted, others }) => {
+            let words = [hits, filtered, delivered, faulted, others].map(low);
+            words.into_iter().fold(u32::from(LEDGER) + u32::from(event), u32::wrapping_add)
+        }
+        Control::Dump { table: TableId { probe, aggregate }, rows, sum } => {
+            (u32::from(DUMP) + u32::from(probe) + u32::from(aggregate)).wrapping_add(low(rows)).wrapping_add(low(sum))
+        }
+        Control::Tally(_) => u32::from(TALLY).wrapping_add(tallies.sum(record.get(2..)?)?),
+    };
+    Some(values.wrapping_add(u32::from(ID)))
+}
