@@ -193,6 +193,31 @@ class Engine:
     @staticmethod
     def stream(spec: str, schemas: str, data: bytes, classes: Sequence[type[Event] | None] | None = None) -> Engine:
         """Decodes a packed (`%b`) stream. `schemas` is a JSON list of event schemas."""
+    @staticmethod
+    def systemtap(
+        spec: str,
+        schemas: str,
+        descriptors: Sequence[int],
+        bulk: bool = False,
+        classes: Sequence[type[Event] | None] | None = None,
+    ) -> Engine:
+        """Decodes what a generated script writes: a pipe or a file, or with `bulk` one file for each CPU.
+
+        The descriptors are duplicated: the caller may close theirs. Nobody else may read from them meanwhile. Raises
+        EngineError for one that is none. `stop` reads what has been written until then and no more.
+        """
+    @property
+    def ready(self) -> bool:
+        """Whether the script has said that its probes are attached."""
+    @property
+    def complete(self) -> bool:
+        """Whether the script has said that it came to its end. If the stream ended without that, it was cut short."""
+    def stream_numbers(self) -> dict[str, int]:
+        """Of a script's stream; empty for other engines.
+
+        `bytes` and `frames` read, `gaps` and the bytes `skipped` in them, places that looked like a frame and were
+        `corrupt`; with `bulk` numbered prints that are `missing`; `rows_missing` of the script's tables.
+        """
     def start(self) -> None:
         """Attaches everything, then opens the gate; a thread drains from now on."""
     def stop(self) -> None:

@@ -16,12 +16,14 @@ use spile_core::loss::{self, Row};
 use spile_core::pump::{Outlets, Pump};
 use spile_core::queue::Popped;
 use spile_core::source::Source;
+use spile_core::source::framed::{Account, Numbers, tally};
 use spile_core::source::packed::PackedSource;
 use spile_core::spec::SessionSpec;
 
 use crate::batch::{Batch, Shared};
 use crate::error::raised;
 use crate::kinds::{self, Kinds};
+use crate::systemtap;
 use crate::table::NativeTable;
 
 /// How long a wait lasts before pending signals are looked at.
@@ -33,6 +35,8 @@ pub struct Engine {
     kinds: Arc<Kinds>,
     outlets: Arc<Outlets>,
     origin: Mutex<Origin>,
+    /// What a script's stream tells of itself.
+    account: Option<Arc<Account>>,
     drain: OnceLock<Drain>,
 }
 
@@ -40,8 +44,8 @@ pub struct Engine {
 enum Origin {
     /// The running kernel.
     Bpf(Box<Bpf>),
-    /// A recorded stream, until it is started.
-    Stream(Option<Box<dyn Source>>),
+    /// Streams, until they are started.
+    Streams(Vec<Box<dyn Source>>),
     /// Nowhere any more; the last ledger, the children that were not followed, the explanation.
     Stopped(Vec<Row>, u64, String),
 }
@@ -56,7 +60,14 @@ impl Engine {
         classes: Option<Vec<Option<Py<PyType>>>>,
     ) -> PyResult<Self> {
         let kinds = Kinds::new(py, &spec, &outlets.layouts, names, &classes.unwrap_or_default())?;
-        Ok(Self { spec, kinds, outlets: Arc::new(outlets), origin: Mutex::new(origin), drain: OnceLock::new() })
+        Ok(Self {
+            spec,
+            kinds,
+            outlets: Arc::new(outlets),
+            origin: Mutex::new(origin),
+            account: None,
+            drain: OnceLock::new(),
+        })
     }
 
     /// The names of the values of each part of a key, as the first of the probe's targets has them.
@@ -78,7 +89,7 @@ impl Engine {
         let mut origin = self.lock();
         let sources = match &mut *origin {
             Origin::Bpf(bpf) => bpf.sources()?,
-            Origin::Stream(source) => source.take().into_iter().collect(),
+            Origin::Streams(sources) => std::mem::take(sources),
             Origin::Stopped(..) => return Err(Error::engine("this engine has been stopped")),
         };
         let drain = Drain::spawn(Pump::new(&self.spec, sources, Arc::clone(&self.outlets)))?;
@@ -96,6 +107,9 @@ impl Engine {
         let mut outcome = Ok(());
         if let Origin::Bpf(bpf) = &mut *origin {
             outcome = bpf.close();
+        }
+        if let Some(account) = &self.account {
+            account.close();
         }
         match self.drain.get() {
             Some(drain) => drain.finish(),
@@ -119,7 +133,9 @@ impl Engine {
         let mut rows = match &*self.lock() {
             Origin::Bpf(bpf) => bpf.ledger()?,
             Origin::Stopped(rows, ..) => rows.clone(),
-            Origin::Stream(_) => Vec::new(),
+            Origin::Streams(_) => {
+                self.account.as_ref().map(|account| account.rows(&self.outlets.layouts)).unwrap_or_default()
+            }
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
         loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
@@ -172,24 +188,61 @@ impl Engine {
         data: Vec<u8>,
         classes: Option<Vec<Option<Py<PyType>>>>,
     ) -> PyResult<Self> {
-        let spec = SessionSpec::from_json(spec).map_err(raised)?;
-        let schemas: Vec<EventSchema> = serde_json::from_str(schemas)
-            .map_err(|error| raised(Error::spec("", format!("the schemas are not of their form: {error}"))))?;
+        let (spec, schemas) = read(spec, schemas).map_err(raised)?;
         let lay_out = |encoding| {
             let layouts = schemas.iter().map(|schema| EventLayout::compute(schema.clone(), encoding));
             Layouts::new(layouts.collect::<Result<_, _>>()?)
         };
         let aligned = lay_out(Encoding::Aligned).map_err(raised)?;
         let packed = lay_out(Encoding::Packed).map_err(raised)?;
-        let name = |schema: &EventSchema| {
-            let probe = spec.probes.get(schema.probe as usize);
-            let target = probe.and_then(|probe| probe.targets.get(schema.target as usize));
-            (schema.id, target.map_or_else(String::new, |target| target.last_name()))
-        };
-        let names: Vec<(u16, String)> = schemas.iter().map(name).collect();
+        let names = names(&spec, &schemas);
         let outlets = Outlets::new(&spec, Arc::new(aligned));
         let source = PackedSource::recorded(data, packed, Arc::clone(&outlets.stacks)).map_err(raised)?;
-        Self::new(py, spec, Origin::Stream(Some(Box::new(source))), outlets, &names, classes)
+        Self::new(py, spec, Origin::Streams(vec![Box::new(source)]), outlets, &names, classes)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (spec, schemas, descriptors, bulk = false, classes = None))]
+    fn systemtap(
+        py: Python<'_>,
+        spec: &str,
+        schemas: &str,
+        descriptors: Vec<i32>,
+        bulk: bool,
+        classes: Option<Vec<Option<Py<PyType>>>>,
+    ) -> PyResult<Self> {
+        let (spec, schemas) = read(spec, schemas).map_err(raised)?;
+        let outlets = Outlets::new(&spec, Arc::new(tally::layouts(&schemas).map_err(raised)?));
+        let account = Arc::<Account>::default();
+        let sources = systemtap::sources(&descriptors, bulk, &schemas, &outlets.stacks, &account).map_err(raised)?;
+        let names = names(&spec, &schemas);
+        let engine = Self::new(py, spec, Origin::Streams(sources), outlets, &names, classes)?;
+        Ok(Self { account: Some(account), ..engine })
+    }
+
+    /// What a script says of itself.
+    #[getter]
+    fn ready(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.is_ready())
+    }
+
+    #[getter]
+    fn complete(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.has_ended())
+    }
+
+    fn stream_numbers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let Some(account) = &self.account else { return Ok(dict) };
+        let Numbers { bytes, frames, gaps, skipped, corrupt, missing, rows_missing } = py.detach(|| account.numbers());
+        dict.set_item("bytes", bytes)?;
+        dict.set_item("frames", frames)?;
+        dict.set_item("gaps", gaps)?;
+        dict.set_item("skipped", skipped)?;
+        dict.set_item("corrupt", corrupt)?;
+        dict.set_item("missing", missing)?;
+        dict.set_item("rows_missing", rows_missing)?;
+        Ok(dict)
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
@@ -224,10 +277,12 @@ impl Engine {
     }
 
     fn drain(&self, py: Python<'_>) {
-        if let Some(drain) = self.drain.get() {
-            let now = clock::monotonic();
-            py.detach(|| drain.wait_for(now));
-        }
+        let Some(drain) = self.drain.get() else { return };
+        py.detach(|| match self.account {
+            // Another machine's clock, perhaps.
+            Some(_) => drain.wait_for_turns(),
+            None => drain.wait_for(clock::monotonic()),
+        });
     }
 
     fn losses<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
@@ -258,7 +313,7 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.explain(),
             Origin::Stopped(.., explained) => explained.clone(),
-            Origin::Stream(_) => String::new(),
+            Origin::Streams(_) => String::new(),
         })
     }
 
@@ -287,7 +342,7 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.lost_children(),
             Origin::Stopped(_, children, _) => Ok(*children),
-            Origin::Stream(_) => Ok(0),
+            Origin::Streams(_) => Ok(0),
         })
         .map_err(raised)
     }
@@ -297,6 +352,23 @@ impl Engine {
     fn stack_collisions(&self) -> u64 {
         self.outlets.stacks.collisions()
     }
+}
+
+/// A spec, and the schemas of a stream's events.
+fn read(spec: &str, schemas: &str) -> Result<(SessionSpec, Vec<EventSchema>), Error> {
+    let spec = SessionSpec::from_json(spec)?;
+    let schemas = serde_json::from_str(schemas)
+        .map_err(|error| Error::spec("", format!("the schemas are not of their form: {error}")))?;
+    Ok((spec, schemas))
+}
+
+fn names(spec: &SessionSpec, schemas: &[EventSchema]) -> Vec<(u16, String)> {
+    let name = |schema: &EventSchema| {
+        let probe = spec.probes.get(schema.probe as usize);
+        let target = probe.and_then(|probe| probe.targets.get(schema.target as usize));
+        (schema.id, target.map_or_else(String::new, |target| target.last_name()))
+    };
+    schemas.iter().map(name).collect()
 }
 
 fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
@@ -311,6 +383,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("re_entered", row.re_entered),
         ("missed", row.missed),
         ("faulted", row.faulted),
+        ("transport_lost", row.transport_lost),
         ("dropped", row.dropped),
         ("stack_failed", row.stack_failed),
         ("stack_definition_lost", row.stack_definition_lost),

@@ -12,6 +12,7 @@ mod event;
 mod functions;
 mod kinds;
 mod stack;
+mod systemtap;
 mod table;
 mod value;
 

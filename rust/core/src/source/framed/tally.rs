@@ -44,7 +44,7 @@ fn rows(events: &[EventSchema]) -> Vec<EventSchema> {
             let mut fields: Vec<_> = keys.map(|field| FieldSchema { role: Role::Key, ..field.clone() }).collect();
             let key = (0..fields.len() as u32).collect();
             let ty = FieldType::Int { size: 8, signed: false };
-            fields.push(FieldSchema { name: "count".into(), ty, role: Role::Key });
+            fields.push(FieldSchema { name: "count".into(), ty, role: Role::Key, names: Default::default() });
             let id = first.saturating_add(rows.len() as u16);
             rows.push(EventSchema { id, probe: event.probe, target: aggregate, fields, keys: vec![key] });
         }
