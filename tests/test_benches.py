@@ -39,6 +39,17 @@ def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
     assert all(row["spile"] > 0 and row["peer"] > 0 for row in priced)
 
 
+def test_a_scripts_stream_is_priced_beside_cat_and_a_loop_that_counts_the_same() -> None:
+    priced = rows("stap_pipe")
+    keys = [f"a script's stream, count by {key}" for key in ("pid", "pid", "pid", "stack", "stack", "stack")]
+    assert [row["what"] for row in priced] == keys
+    assert [row["peer_name"] for row in priced[:3]] == [
+        "400 MB/s or 10 million/s",
+        "cat > /dev/null",
+        "struct loop that counts",
+    ]
+
+
 @pytest.mark.live
 def test_the_kernels_side_is_priced_or_says_why_not() -> None:
     priced = rows("kernel_cost")
