@@ -199,13 +199,10 @@ impl<R: Read + Send> PackedSource<R> {
             let Some(plan) = self.plans.get(usize::from(id)).and_then(Option::as_ref) else {
                 break Err(wrong(place, format!("no event has the id {id}")));
             };
-            if let (Some(projection), Some(usual)) = (&plan.projection, &plan.usual) {
-                let rows = run.rows_of(u16::from(id));
-                let done = projection.decode(usual, rest, stop - at, &mut self.recent, &mut self.clock, rows);
-                if done > 0 {
-                    at += done;
-                    continue;
-                }
+            let done = plan.rows(rest, stop - at, &mut self.recent, &mut self.clock, run);
+            if done > 0 {
+                at += done;
+                continue;
             }
             let record = run.room(plan.room);
             match plan.transcode(rest, record, &mut self.recent) {
@@ -259,7 +256,7 @@ impl<R: Read + Send> Source for PackedSource<R> {
 
     fn project(&mut self, id: u16, columns: &[u32]) {
         if let Some(plan) = self.plans.get_mut(usize::from(id)).and_then(Option::as_mut) {
-            plan.projection = plan.usual.as_ref().and_then(|usual| Projection::new(usual, &plan.steps, columns));
+            plan.project(columns);
         }
     }
 }
@@ -329,6 +326,29 @@ impl Plan {
         let usual = Usual::new(&steps, &blank);
         let room = (layout.max_size as usize).next_multiple_of(8).max(REACH);
         Ok(Self { layout, steps, blank, usual, projection: None, longest: packed.max_size as usize, room })
+    }
+
+    /// From now on these columns of it are wanted and no others, if it can.
+    pub(super) fn project(&mut self, columns: &[u32]) {
+        self.projection = self.usual.as_ref().and_then(|usual| Projection::new(usual, &self.steps, columns));
+    }
+
+    /// Makes rows of the records of one kind that begin before `until`, if some columns alone are wanted. The bytes read.
+    #[inline]
+    pub(super) fn rows(
+        &self,
+        bytes: &[u8],
+        until: usize,
+        recent: &mut Recent,
+        clock: &mut Clock,
+        run: &mut Run,
+    ) -> usize {
+        match (&self.projection, &self.usual) {
+            (Some(projection), Some(usual)) => {
+                projection.decode(usual, bytes, until, recent, clock, run.rows_of(self.layout.schema.id))
+            }
+            _ => 0,
+        }
     }
 
     /// Transcodes the record that `bytes` begin with: the short way, or the general one.

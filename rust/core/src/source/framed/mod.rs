@@ -267,6 +267,12 @@ impl<R: Input> Source for FramedSource<R> {
         Ok(Progress { drained: is_drained && !is_full, ended, watermark })
     }
 
+    fn project(&mut self, id: u16, columns: &[u32]) {
+        if let Some(known) = self.frames.events.get_mut(usize::from(id)).and_then(Option::as_mut) {
+            known.plan.project(columns);
+        }
+    }
+
     fn wait(&mut self, at_most: Duration) -> bool {
         self.reader.wait(at_most)
     }
@@ -333,6 +339,11 @@ impl Frames {
                 None => false,
             };
         };
+        // Up to the first byte: that is one record, and the check has shown how long it is.
+        if known.plan.rows(&rest[HEAD..], 1, &mut self.recent, clock, run) > 0 {
+            heard.count(id);
+            return true;
+        }
         let record = run.room(known.plan.room);
         // Behind the record there are bytes, which the short way of decoding needs; it doesn't look at them.
         match known.plan.transcode(&rest[HEAD..], record, &mut self.recent) {
