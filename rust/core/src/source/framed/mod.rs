@@ -2,8 +2,8 @@
 //! records in a [`Run`], and what the script says of itself in an [`Account`].
 //!
 //! Each firing of a probe writes one frame, all of it little-endian: the bytes `SP`, a `u16` length, so many bytes of
-//! payload (a packed record), a `u32` [check](sum::Sum), and bytes of any value up to the next place where eight bytes and
-//! the frame make a multiple of 16. The event id 0 marks what the script says of itself ([`control`]).
+//! payload (a packed record), a `u32` check (`sum`), and bytes of any value up to the next place where eight bytes and
+//! the frame make a multiple of 16. The event id 0 marks what the script says of itself (`control`).
 //!
 //! SystemTap's transport drops and tears frames, so nothing is believed that doesn't hold: at a place that is no frame the
 //! source goes on to the next one that is, and counts the gap and the bytes. It never ends for what it reads; what is
