@@ -30,6 +30,8 @@ CPUS = 2
 MEMORY = "2G"
 _KEPT_RUNS = 20
 _TAIL = 4000
+# timeout's own statuses; where the first signal did not help, its second takes itself along.
+_ENDED_BY_TIMEOUT = (124, 128 + signal.SIGKILL, -signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Guest:
         self.limit = limit
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: str | None = None
+        self._since = 0.0
         self._held = ExitStack()
 
     def __enter__(self) -> Guest:
@@ -77,6 +80,7 @@ class Guest:
         named = {"SPILE_LAB_KERNEL": self.kernel.series, "SPILE_LAB_RUN": str(self.folder), **environment}
         script.write_text(guest_script(command, named, where, self.folder), encoding="utf-8")
         descriptor = self._held.enter_context(cache.lock("guest"))
+        self._since = time.monotonic()
         with (self.folder / "console").open("wb") as console:
             self._process = subprocess.Popen(
                 boot_command(self.kernel, script, self.folder, self.limit),
@@ -130,7 +134,7 @@ class Guest:
             return f"the command ended with status {status}"
         if self._stopped:
             return f"{who} was ended: {self._stopped}"
-        if code in (124, 137):
+        if code in _ENDED_BY_TIMEOUT and time.monotonic() - self._since >= self.limit:
             return f"{who} did not end within {self.limit:g} s"
         if "Kernel panic" in _text(self.folder / "console"):
             return f"{who} panicked"
@@ -162,9 +166,9 @@ def new_run(kernel: Kernel) -> Path:
 
 
 def boot_command(kernel: Kernel, script: Path, shared: Path, limit: float) -> list[str]:
-    """The command that boots a guest, inside coreutils' timeout: so it ends even where we don't live to end it."""
+    """The command that boots a guest, which ends by its limit, and with this process even where that is killed."""
     return [
-        *("timeout", "--kill-after=5", f"{limit:g}"),
+        *("setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", f"{limit:g}"),
         *("vng", "--run", str(kernel.image), "--disable-kvm", "--cpus", str(CPUS), "--memory", MEMORY),
         *(f"--rwdir={shared}", "--append", BOOT, "--verbose", "--", f"sh {shlex.quote(str(script))}"),
     ]
@@ -174,8 +178,6 @@ def guest_script(command: list[str], environment: Mapping[str, str], where: Path
     """What the guest runs: the command, its output and status into files."""
     inside = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "HOME": "/run/lab",
-        "TMPDIR": "/run/lab",
         "PYTHONDONTWRITEBYTECODE": "1",
         "XDG_CACHE_HOME": str(cache.folder().parent),
         **environment,
@@ -183,15 +185,16 @@ def guest_script(command: list[str], environment: Mapping[str, str], where: Path
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in inside.items())
     output, status = shlex.quote(str(folder / "output")), shlex.quote(str(folder / "status"))
     return (
-        f"mkdir -p /run/lab\n{exports}cd {shlex.quote(str(where))} &&\n"
+        "scratch=$(mktemp -d /dev/shm/lab.XXXXXX)\ntrap 'rm -rf $scratch' EXIT\n"
+        f"export HOME=$scratch TMPDIR=$scratch\n{exports}cd {shlex.quote(str(where))} &&\n"
         f"( exec {shlex.join(command)} ) >{output} 2>&1 </dev/null\n"
-        f"echo $? >{status}.new && mv {status}.new {status}\nsync\n"
+        f"echo $? >{status}.new && mv {status}.new {status}\n"
     )
 
 
 def host_environment() -> dict[str, str]:
     """The environment of vng: its programs and virtiofsd are on the path."""
-    own = [str(Path(sys.executable).parent), str(cache.folder() / "bin")]
+    own = [str(cache.folder() / "bin"), str(Path(sys.executable).parent)]
     return {**os.environ, "PATH": os.pathsep.join([*own, os.environ.get("PATH", "/usr/bin:/bin")])}
 
 

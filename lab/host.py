@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,11 @@ class Host:
         self._close()
 
     def _reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
+        # What it waits for or builds is told to people, past pytest's capture.
+        capture = self._config.pluginmanager.getplugin("capturemanager")
         try:
-            self._boot_for(item)
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                self._boot_for(item)
         except LabError as error:
             self._failed = f"the guest did not start: {error}"
         if self._run is None:
@@ -161,7 +165,7 @@ def prepare(items: list[pytest.Item], preparation: Preparation) -> dict[str, str
 
 def guest_pytest(folder: Path) -> list[str]:
     """The command that runs the tests in the guest."""
-    options = ["-q", "-p", "no:cacheprovider", "--basetemp=/run/lab/pytest", "-o", "timeout=200"]
+    options = ["-q", "-p", "no:cacheprovider", "-o", "timeout=200"]
     return [sys.executable, "-m", "pytest", *options, f"@{folder / 'ids'}"]
 
 

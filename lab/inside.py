@@ -39,3 +39,7 @@ class Inside:
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """A test has ended."""
         self._writer.write("finished", nodeid)
+
+    def pytest_unconfigure(self) -> None:
+        """Nothing more will happen."""
+        self._writer.close()

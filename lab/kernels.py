@@ -46,10 +46,10 @@ def known(series: str) -> str:
 def cached(series: str) -> Kernel | None:
     """The kernel of a series that was fetched before."""
     try:
-        chosen = json.loads(_record(series).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        release = json.loads(_record(series).read_text(encoding="utf-8"))["release"]
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    kernel = Kernel(series, str(chosen.get("release")))
+    kernel = Kernel(series, str(release))
     return kernel if kernel.image.is_file() else None
 
 

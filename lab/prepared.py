@@ -28,10 +28,9 @@ class Preparation:
 
     def module(self, script: str, name: str, *options: str, limit: float = 300) -> Path:
         """Compiles a SystemTap script into the module `name`, or takes it from the cache."""
-        if self._modules.get(name) and (Path(self._modules[name]).with_suffix(".stp")).read_text() != script:
-            raise LabError(f"two scripts are called {name!r}; in a guest each module needs its own name")
         path = Compiler.of(self.kernel).module(script, name, *options, limit=limit)
-        self._modules[name] = str(path)
+        if self._modules.setdefault(name, str(path)) != str(path):
+            raise LabError(f"two scripts are called {name!r}; in a guest each module needs its own name")
         (self.folder / _LIST).write_text(json.dumps(self._modules), encoding="utf-8")
         return path
 

@@ -28,6 +28,10 @@ class Writer:
         self._file.write(json.dumps({"step": step, "node": node, "data": data}) + "\n")
         self._file.flush()
 
+    def close(self) -> None:
+        """The file is whole."""
+        self._file.close()
+
 
 @dataclass
 class Reader:
@@ -66,6 +70,9 @@ class Reader:
             return
         if step == "report":
             if isinstance(data, dict):
+                if isinstance(data.get("longrepr"), list):
+                    # JSON has no tuples, which is what pytest makes of a skip's place and reason.
+                    data["longrepr"] = tuple(data["longrepr"])
                 self.reports.setdefault(node, []).append(data)
         else:
             getattr(self, step).add(node)

@@ -16,7 +16,7 @@ import pytest
 import spile
 from lab.inside import guest_kernel
 
-pytest_plugins = ["lab.plugin"]
+pytest_plugins = ["lab.plugin", "pytester"]
 
 
 @functools.cache
