@@ -29,6 +29,7 @@ BOOT = "oops=panic mitigations=off audit=0"
 CPUS = 2
 MEMORY = "2G"
 _KEPT_RUNS = 20
+_A_DAY = 86400
 _TAIL = 4000
 # timeout's own statuses; where the first signal did not help, its second takes itself along.
 _ENDED_BY_TIMEOUT = (124, 128 + signal.SIGKILL, -signal.SIGKILL)
@@ -157,11 +158,12 @@ def run(kernel: Kernel, command: list[str], *, limit: float, show: bool = False,
 
 
 def new_run(kernel: Kernel) -> Path:
-    """A folder for a run's files; the oldest runs' go."""
+    """A folder for a run's files; of those of other days, all but the last go."""
     runs = cache.folder() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     for old in sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT_RUNS]:
-        shutil.rmtree(old, ignore_errors=True)
+        if time.time() - old.stat().st_mtime > _A_DAY:
+            shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=time.strftime(f"%m%d-%H%M%S-{kernel.series}-"), dir=runs))
 
 

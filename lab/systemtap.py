@@ -64,9 +64,9 @@ class Compiler:
         return self.build / "runtime"
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables with which `stap` runs: its cache is the lab's."""
-        return {**os.environ, "SYSTEMTAP_DIR": str(cache.folder() / "systemtap" / "cache")}
+    def cache(self) -> Path:
+        """The lab's own cache of `stap`, SYSTEMTAP_DIR."""
+        return cache.folder() / "systemtap" / "cache"
 
     @property
     def arguments(self) -> list[str]:
@@ -82,38 +82,61 @@ class Compiler:
         with cache.lock("stap"):
             if not (folder / f"{name}.ko").exists():
                 with cache.complete(folder) as half:
-                    self._compile(script, name, options, half, limit)
+                    (half / f"{name}.stp").write_text(script, encoding="utf-8")
+                    command = ["stap", *self.arguments, "-p4", "-m", name, *options, f"{name}.stp"]
+                    self._run(command, half, limit, name)
+                    if not (half / f"{name}.ko").exists():
+                        raise LabError(f"stap refused {name}: it made no module")
         return folder / f"{name}.ko"
 
-    def _compile(self, script: str, name: str, options: tuple[str, ...], folder: Path, limit: float) -> None:
-        (folder / f"{name}.stp").write_text(script, encoding="utf-8")
-        command = ["stap", *self.arguments, "-p4", "-m", name, *options, f"{name}.stp"]
+    def fill(self, script: str, *options: str, into: Path, limit: float = 300) -> None:
+        """Fills a folder that a guest's SYSTEMTAP_DIR can be, so that `stap` there finds this script compiled.
+
+        There stap must read it from its standard input or from `-e`, with the same options. The kernel's build tree
+        must be where it is in the guest, so it is mounted there, for this one process alone.
+        """
+        tree = self.kernel.folder / "lib" / "modules" / self.kernel.release
+        mount = 'mount --bind "$0" "$1" && shift && exec "$@"'
+        mounted = ["unshare", "--mount", "sh", "-c", mount, str(tree), f"/lib/modules/{self.kernel.release}"]
+        command = [*mounted, "stap", "-r", self.kernel.release, "-p4", *options, "-"]
+        with cache.lock("stap"):
+            self._run(command, Path("/"), limit, "the script", script)
+            shutil.copytree(self.cache, into, dirs_exist_ok=True)
+
+    def _run(self, command: list[str], folder: Path, limit: float, name: str, script: str = "") -> None:
+        environment = {**os.environ, "SYSTEMTAP_DIR": str(self.cache), "SYSTEMTAP_RUNTIME": str(self.runtime)}
         with subprocess.Popen(
             command,
             cwd=folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
+            env=environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         ) as process:
             try:
-                _, said = process.communicate(timeout=limit)
+                _, said = process.communicate(script, timeout=limit)
             except BaseException as error:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 # What a killed pass 2 leaves there makes later ones fail.
-                shutil.rmtree(self.environment["SYSTEMTAP_DIR"], ignore_errors=True)
+                shutil.rmtree(self.cache, ignore_errors=True)
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise LabError(f"stap did not compile {name} within {limit:g} s") from None
                 raise
-        if process.returncode or not (folder / f"{name}.ko").exists():
+        if process.returncode:
             raise LabError(f"stap refused {name} (status {process.returncode}):\n{said.strip()}")
 
     def _prepare(self) -> None:
-        if (self.build / "vmlinux").exists():
-            return
+        if not (self.build / "vmlinux").exists():
+            self._unpack()
+        # Where a `stap` that runs in a guest looks for the kernel's build tree.
+        link = self.kernel.folder / "lib" / "modules" / self.kernel.release / "build"
+        if not link.is_symlink():
+            link.symlink_to(self.build)
+
+    def _unpack(self) -> None:
         headers = Path(f"/usr/src/linux-headers-{self.kernel.release}")
         inside = f"usr/lib/debug/boot/{{}}-{self.kernel.release}"
         package = f"linux-image-{self.kernel.release}-dbg"

@@ -212,3 +212,9 @@ def test_ctrl_c_leaves_no_guest_behind(tests: pytest.Pytester) -> None:
         session.send_signal(signal.SIGINT)
         assert session.wait(60) == pytest.ExitCode.INTERRUPTED
     assert not Path(f"/proc/{int((tests.path / 'pid').read_text())}").exists()
+
+
+def test_the_host_s_limit_of_time_is_not_the_guest_s(tests: pytest.Pytester) -> None:
+    slow = "import time, pytest\n@pytest.mark.guest(kernels=('6.1',))\n@pytest.mark.timeout(100)\n"
+    result = run(tests, slow + "def test_slow(): time.sleep(2)\n", "--lab", "6.1", "--timeout", "1")
+    result.assert_outcomes(passed=1)

@@ -165,7 +165,7 @@ def test_a_stap_that_makes_nothing_has_refused(home: Path, compiler: systemtap.C
 
 
 def test_a_stap_that_hangs_is_killed_and_its_cache_removed(home: Path, compiler: systemtap.Compiler) -> None:
-    spoilt = Path(compiler.environment["SYSTEMTAP_DIR"])
+    spoilt = Path(compiler.cache)
     spoilt.mkdir(parents=True)
     program(home, "stap", STAP + "trap '' TERM INT\nsleep 1000\nsleep 1000")
     before = time.monotonic()
