@@ -60,7 +60,7 @@ def fetch(series: str, *, newest: bool = False) -> Kernel:
         found = cached(series)
         if found and not newest:
             return found
-        package = packages.depends(SERIES[series])
+        package = packages.depends(SERIES[series], refresh=newest)
         kernel = Kernel(series, package.removeprefix("linux-image-"))
         if not kernel.image.is_file():
             packages.need("command -v depmod", "kmod")

@@ -27,16 +27,14 @@ def need(test: str, *packages: str) -> None:
         raise LabError(f"{' '.join(packages)} can't be installed: {(done.stdout + done.stderr).strip()}")
 
 
-def depends(package: str) -> str:
-    """The package that a meta-package stands for; apt's lists are refreshed where they don't know it."""
-    for refresh in (False, True):
-        if refresh:
+def depends(package: str, *, refresh: bool = False) -> str:
+    """The package that a meta-package stands for; apt's lists are refreshed when asked, or where they don't know it."""
+    for as_they_are in (False,) if refresh else (True, False):
+        if not as_they_are:
             subprocess.run(["apt-get", "update", "-qq"], check=False, capture_output=True)
         if found := re.search(r"^Depends: (linux-image-\S+)", _apt_cache("show", "--no-all-versions", package), re.M):
             return found.group(1)
-    raise LabError(
-        f"apt knows no package {package}: the lab needs the sources of Debian 12, its security updates included"
-    )
+    raise LabError(f"apt knows no package {package}: the lab needs Debian 12's sources, the security updates included")
 
 
 def sha256(package: str) -> str:
@@ -55,7 +53,9 @@ def downloaded(package: str) -> Iterator[Path]:
         )
         files = list(Path(folder).glob("*.deb"))
         if done.returncode or len(files) != 1:
-            raise LabError(f"{package} can't be downloaded: {done.stderr.strip()}")
+            raise LabError(
+                f"{package} can't be downloaded (if apt's lists are old: apt-get update): {done.stderr.strip()}"
+            )
         verify(files[0], sha256(package))
         yield files[0]
 
