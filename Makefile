@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 DENY := .cache/cargo-deny/bin/cargo-deny
 DENY_VERSION := 0.20
 
-.PHONY: help demo test check bench docs fmt clean build check-rust check-python check-structure
+.PHONY: help demo test guest-test check bench docs fmt clean build check-rust check-python check-structure
 
 help:  ## Show the tasks.
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,16 @@ test: build  ## Run every test, Rust's and Python's.
 	cargo test --workspace --locked --quiet -- --show-output
 	$(BIN)/python -m pytest
 
+# LAB_KERNELS and LAB_ARGS (pytest's options) narrow it: make guest-test LAB_KERNELS=6.1 LAB_ARGS='-k stap'
+LAB_KERNELS ?= 6.1 6.12
+
+$(VENV)/.lab: $(VENV)/.ready
+	@$(BIN)/python -m pip install --quiet --group lab
+	touch $@
+
+guest-test: build $(VENV)/.lab  ## Run the tests marked `guest` on other kernels, in QEMU (lab/README.md).
+	@$(BIN)/python -m pytest -m guest $(LAB_KERNELS:%=--lab %) $(LAB_ARGS)
+
 check: check-rust check-python check-structure  ## Formats, lints, types, licences, the structure's rules.
 
 check-rust: $(DENY)
@@ -53,7 +63,7 @@ check-python: build
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --strict examples .ci/structure.py .ci/schema.py tests/typing
+	$(BIN)/mypy --strict examples .ci/structure.py .ci/schema.py tests/typing lab
 	$(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest spile._native
 

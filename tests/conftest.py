@@ -1,7 +1,8 @@
 """What all tests share: whether this machine lets us trace, and what a skip means.
 
 A test marked `live` traces the kernel that it runs on. Where that is not allowed it skips and prints the reason; where
-SPILE_CI is set, the machine is known to be able, and such a skip is a failure.
+SPILE_CI is set, the machine is known to be able, and such a skip is a failure. So is that of a test marked `guest` in a
+guest of the kernel lab (`lab.plugin`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Generator
 import pytest
 
 import spile
+from lab.inside import guest_kernel
+
+pytest_plugins = ["lab.plugin", "pytester"]
 
 
 @functools.cache
@@ -38,18 +42,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"this machine can't be traced: {reason}")
 
 
+def must_run(item: pytest.Item) -> bool:
+    """Whether a test may not skip where SPILE_CI is set."""
+    return item.get_closest_marker("live") is not None or (
+        guest_kernel() is not None and item.get_closest_marker("guest") is not None
+    )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where SPILE_CI is set, a live test that skips has failed."""
+    """Where SPILE_CI is set, a test that skips where it must run has failed."""
     report = yield
-    if (
-        os.environ.get("SPILE_CI")
-        and report.skipped
-        and item.get_closest_marker("live")
-        and not hasattr(report, "wasxfail")
-    ):
+    if os.environ.get("SPILE_CI") and report.skipped and must_run(item) and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} must not skip here: {report.longrepr}"
     return report
