@@ -26,6 +26,7 @@ pub(super) struct Maps {
     scratch: Option<Map>,
     stack_cache: Option<Map>,
     pids: Option<Map>,
+    open: Vec<Map>,
     cpus: usize,
     rings_are_taken: bool,
 }
@@ -62,6 +63,7 @@ impl Maps {
         spec: &SessionSpec,
         events: usize,
         cpus: u32,
+        spans: &[OpenSpans],
         programs: impl Iterator<Item = &'p Program>,
     ) -> Result<Self, Error> {
         let wanted: BTreeSet<MapRef> = programs.flat_map(|program| &program.relocations).map(|(_, map)| *map).collect();
@@ -79,7 +81,8 @@ impl Maps {
             stack_cache: only_if(MapRef::StackCache, &|| {
                 Map::per_cpu_array("spile_stacks", 8, spec.limits.stack_cache)
             })?,
-            pids: spec.target.pid.map(|_| Map::hash("spile_pids", MOST_PIDS)).transpose()?,
+            pids: spec.target.pid.map(|_| Map::hash("spile_pids", 4, 4, MOST_PIDS)).transpose()?,
+            open: spans.iter().map(OpenSpans::make).collect::<Result<_, _>>()?,
             cpus: cpu::possible()?.len(),
             rings_are_taken: false,
             gate,
@@ -110,6 +113,7 @@ impl Maps {
             MapRef::Scratch => self.scratch.as_ref(),
             MapRef::StackCache => self.stack_cache.as_ref(),
             MapRef::Pids => self.pids.as_ref(),
+            MapRef::Open(span) => self.open.get(usize::from(span)),
         }
     }
 
@@ -131,6 +135,11 @@ impl Maps {
         self.fence.update(&0_u32.to_ne_bytes(), &self.gate.fd().as_raw_fd().to_ne_bytes())
     }
 
+    /// How many of each span's starts are without an end.
+    pub(super) fn count_open(&self) -> Result<Vec<u64>, Error> {
+        self.open.iter().map(Map::count).collect()
+    }
+
     /// A row of the ledger, summed over the CPUs.
     pub(super) fn ledger_row(&self, id: u16) -> Result<Vec<u64>, Error> {
         self.ledger.sum_per_cpu(id.into(), self.cpus)
@@ -148,6 +157,33 @@ impl Maps {
                 Err(Error::engine("this session sees every process, so there is no filter to let one more through"))
             }
         }
+    }
+}
+
+/// The table of one span's starts.
+#[derive(Debug, Clone)]
+pub(super) struct OpenSpans {
+    /// Bytes of an entry.
+    pub value_size: u32,
+    /// How many there are at once.
+    pub max_open: u32,
+    /// Where the spec says so.
+    pub place: String,
+}
+
+impl OpenSpans {
+    fn make(&self) -> Result<Map, Error> {
+        let Self { value_size, max_open, place } = self;
+        // A key, and what the kernel keeps of an entry itself.
+        let bytes = u64::from(*max_open) * (u64::from(*value_size) + 64);
+        if bytes > available_memory().unwrap_or(u64::MAX) / 2 {
+            let fault = format!(
+                "max_open={max_open}: with {value_size} bytes each, that is more than half of the memory that is free; \
+                 take less, or lower the limit= of strings at the start"
+            );
+            return Err(Error::spec(format!("{place}.span.max_open"), fault));
+        }
+        Map::hash("spile_open", 8, *value_size, *max_open)
     }
 }
 

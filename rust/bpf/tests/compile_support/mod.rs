@@ -105,7 +105,7 @@ pub fn compiled(
     fields: &dyn Fields,
     options: &Options,
 ) -> (EventLayout, Program) {
-    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields).unwrap();
+    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields, None).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
     let program = compile(kind, probe, &layout, &columns, fields, &OFFSETS, options).unwrap();
     (layout, program)
