@@ -228,3 +228,49 @@ fn a_timer_without_captures_is_accepted() {
         load(&program, &options(), 8).unwrap();
     }
 }
+
+/// What spans are asked for: values on the stack, in scratch, missing ones, long ones.
+fn spans(number: &str, text: &str) -> Vec<ProbeSpec> {
+    let elapsed = fact(Context::Elapsed);
+    let late = compare(C::Greater, elapsed.clone(), binary(B::Multiply, at_start(field(number)), int(1000)));
+    let comm = at_start(fact(Context::Comm));
+    let many = facts().into_iter().filter(|fact| *fact != self::fact(Context::Comm)).map(at_start);
+    let strings = [at_start(string(fact(Context::Task), 64)), at_start(field(text)), string(fact(Context::Task), 256)];
+    let long = at_start(string(fact(Context::Task), 4096));
+    vec![
+        span(&[], None, true),
+        span(&[elapsed.clone(), at_start(field(number))], Some(late.clone()), false),
+        span(&[at_start(stack(StackSpace::Kernel)), at_start(stack(StackSpace::User)), comm.clone()], None, true),
+        counted_by(span(&[elapsed.clone()], Some(is_string(comm.clone(), &["cc1"])), true), both()),
+        span(&many.collect::<Vec<_>>(), None, true),
+        span(&strings, Some(is_string(at_start(field(text)), &["a", "a longer name"])), false),
+        span(&[long.clone(), comm, stack(StackSpace::User)], Some(late), true),
+        span(&[elapsed], Some(is_string(long, &[&"y".repeat(3000)])), true),
+    ]
+}
+
+#[test]
+fn spans_are_accepted() {
+    if !is_permitted() {
+        return;
+    }
+    for (kind, fields, number, text) in [
+        (ProgramKind::RawTracepoint, raw_fields as fn() -> Table, "prev_pid", "prev_comm"),
+        (ProgramKind::RawTracepoint, raw_fields, "state", "long"),
+        (ProgramKind::Tracepoint, record_fields, "prev_pid", "filename"),
+        (ProgramKind::Tracepoint, record_fields, "prev_pid", "odd"),
+    ] {
+        let compared = is_string(field(text), &["kworker"]);
+        for (probe, cpus) in spans(number, text).into_iter().zip([1, 2, 16, 32].into_iter().cycle()) {
+            for (key, condition) in [(fact(Context::Task), None), (field(number), Some(&compared))] {
+                let (fields, options) = (fields(), Options { cpus, ..options() });
+                let pair = paired(kind, &probe, &key, (&fields, condition), (&fields, condition), &options);
+                let pair = pair.unwrap_or_else(|error| panic!("{error}: {probe:#?}"));
+                for program in [&pair.start, &pair.end] {
+                    let kept = pair.kept.size();
+                    load(program, &options, kept).unwrap_or_else(|log| panic!("{probe:#?}\n{log}"));
+                }
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ use spile_core::error::Error;
 use spile_core::layout::FieldType;
 use spile_core::spec::{Condition, Context, Expr};
 
-use super::access::Fields;
+use super::access::{Access, Fields};
 use super::schema::type_of;
 
 /// The most bytes of an entry.
@@ -71,19 +71,20 @@ impl SpanLayout {
         for expr in &wanted {
             types.push(common_type(expr, starts, place)?);
         }
-        Self::lay_out(wanted, types, place)
+        let nullable: Vec<bool> = wanted.iter().map(|expr| may_be_missing(expr, starts)).collect();
+        Self::lay_out(&wanted, &types, &nullable, place)
     }
 
-    fn lay_out(wanted: Vec<&Expr>, types: Vec<FieldType>, place: &str) -> Result<Self, Error> {
-        let nullable = wanted.iter().filter(|expr| may_be_missing(expr)).count();
-        if nullable > MOST_NULLABLE {
+    fn lay_out(wanted: &[&Expr], types: &[FieldType], nullable: &[bool], place: &str) -> Result<Self, Error> {
+        let bits = nullable.iter().filter(|nullable| **nullable).count();
+        if bits > MOST_NULLABLE {
             return Err(Error::spec(place, format!("a span keeps at most {MOST_NULLABLE} fields of its start")));
         }
-        let mut size = if nullable > 0 { NULLS + 8 } else { NULLS };
+        let mut size = if bits > 0 { NULLS + 8 } else { NULLS };
         let (mut kept, mut bit) = (Vec::with_capacity(wanted.len()), 0..);
-        for (expr, ty) in wanted.into_iter().zip(types) {
-            let null = if may_be_missing(expr) { bit.next() } else { None };
-            kept.push(Kept { expr: expr.clone(), ty, offset: size, null });
+        for ((expr, &ty), nullable) in wanted.iter().zip(types).zip(nullable) {
+            let null = if *nullable { bit.next() } else { None };
+            kept.push(Kept { expr: (*expr).clone(), ty, offset: size, null });
             size = size.saturating_add(room(ty));
         }
         if size > MAX_KEPT {
@@ -135,12 +136,17 @@ fn from_start<'e>(expr: &'e Expr, wanted: &mut Vec<&'e Expr>) {
     }
 }
 
-/// A stack that is missing has the hash 0; facts that no memory is read for are never missing.
-fn may_be_missing(expr: &Expr) -> bool {
+/// Whether a read stands behind it that could fault. A stack that is missing has the hash 0.
+fn may_be_missing(expr: &Expr, starts: &[&dyn Fields]) -> bool {
     match expr {
         Expr::Context { name } => matches!(name, Context::Ppid | Context::Utime | Context::Stime),
         Expr::Stack { .. } | Expr::Int { .. } => false,
-        _ => true,
+        Expr::Field { path } => starts
+            .iter()
+            .any(|fields| !matches!(fields.resolve(path), Ok(Access::Ctx { .. } | Access::CtxString { .. }))),
+        Expr::Binary { left, right, .. } => may_be_missing(left, starts) || may_be_missing(right, starts),
+        Expr::Unary { operand, .. } => may_be_missing(operand, starts),
+        Expr::String { .. } | Expr::AtStart { .. } => true,
     }
 }
 

@@ -75,6 +75,11 @@ impl Machine {
         }
     }
 
+    /// One whose spans keep so many bytes each.
+    pub fn keeping(bytes: u32) -> Self {
+        Self { kept_size: bytes as usize, ..Self::new() }
+    }
+
     /// Runs a program once.
     pub fn run(self, program: &Program, ctx: &mut [u8]) -> Self {
         self.run_at(program, ctx, 0)
@@ -139,6 +144,10 @@ impl Machine {
     fn memory(&self, from: u64, space: u64) -> Option<Vec<u8>> {
         if (self.ctx.0..self.ctx.0 + self.ctx.1).contains(&from) {
             return Some(from_memory(from, (self.ctx.0 + self.ctx.1 - from) as usize));
+        }
+        let scratch = self.scratch.as_ptr() as u64;
+        if space == KERNEL && (scratch..scratch + 8 * self.scratch.len() as u64).contains(&from) {
+            return Some(from_memory(from, (scratch + 8 * self.scratch.len() as u64 - from) as usize));
         }
         let bytes = if space == KERNEL { &self.kernel } else { &self.user };
         let start = usize::try_from(from.checked_sub(space)?).ok()?;
