@@ -241,7 +241,7 @@ fn spans(number: &str, text: &str) -> Vec<ProbeSpec> {
         span(&[], None, true),
         span(&[elapsed.clone(), at_start(field(number))], Some(late.clone()), false),
         span(&[at_start(stack(StackSpace::Kernel)), at_start(stack(StackSpace::User)), comm.clone()], None, true),
-        counted_by(span(&[elapsed.clone()], Some(is_string(comm.clone(), &["cc1"])), true), both()),
+        counted_by(span(std::slice::from_ref(&elapsed), Some(is_string(comm.clone(), &["cc1"])), true), both()),
         span(&many.collect::<Vec<_>>(), None, true),
         span(&strings, Some(is_string(at_start(field(text)), &["a", "a longer name"])), false),
         span(&[long.clone(), comm, stack(StackSpace::User)], Some(late), true),

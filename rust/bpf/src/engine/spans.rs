@@ -128,15 +128,11 @@ fn check_order(spots: &[Spot<'_>], places: &[Place]) -> Result<(), Error> {
     let of = |wanted: bool| spots.iter().zip(places).filter(move |(spot, _)| spot.is_end == wanted);
     for (end, end_place) in of(true) {
         for (start, start_place) in of(false) {
-            if let Attachment::Tracepoint { name, .. } = &start_place.attachment
-                && tracepoint(&end_place.attachment) == tracepoint(&start_place.attachment)
-                && !matches!(&end_place.attachment, Attachment::Tracepoint { name: other, .. } if other == name)
-            {
+            if !is_ordered(&end_place.attachment, &start_place.attachment) {
+                let (end, start) = (end.target.spelling(), start.target.spelling());
                 let message = format!(
-                    "{} and {} are one place in the kernel, and which of them runs first isn't sure: name both by {}",
-                    end.target.spelling(),
-                    start.target.spelling(),
-                    start.target.spelling(),
+                    "{end} and {start} are one place in the kernel, and which of them runs first isn't sure: name both \
+                     by {start}"
                 );
                 return Err(Error::Unsupported { message });
             }
@@ -145,18 +141,41 @@ fn check_order(spots: &[Spot<'_>], places: &[Place]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The kernel's own name of the tracepoint; of the two that every system call shares, theirs.
-fn tracepoint(attachment: &Attachment) -> Option<&str> {
+/// Whether the end runs first where both are hit at once, if they ever are.
+fn is_ordered(end: &Attachment, start: &Attachment) -> bool {
+    let (Attachment::Tracepoint { name: start, .. }, Some(of_end)) = (start, tracepoint_of(end)) else {
+        // A raw start is attached behind whatever the end's program runs from.
+        return true;
+    };
+    match end {
+        // One list of programs; or two system calls, of which each hit has one.
+        Attachment::Tracepoint { name: end, .. } if end == start => true,
+        Attachment::Tracepoint { name: end, .. } if is_of_call(end) && is_of_call(start) => true,
+        _ => underlying(start) != of_end,
+    }
+}
+
+/// The kernel's own name of the tracepoint.
+fn tracepoint_of(attachment: &Attachment) -> Option<&str> {
     match attachment {
         Attachment::RawTracepoint { name } => Some(name),
-        Attachment::Tracepoint { name, .. } => match name.split_once(':') {
-            Some(("syscalls", name)) if name.starts_with("sys_enter") => Some("sys_enter"),
-            Some(("syscalls", name)) if name.starts_with("sys_exit") => Some("sys_exit"),
-            Some((_, name)) => Some(name),
-            None => Some(name),
-        },
+        Attachment::Tracepoint { name, .. } => Some(underlying(name)),
         Attachment::Timer { .. } => None,
     }
+}
+
+/// The one behind a classic tracepoint: every system call has its own classic ones, and all of them have two.
+fn underlying(name: &str) -> &str {
+    let own = name.split_once(':').map_or(name, |(_, own)| own);
+    match (is_of_call(name), own.starts_with("sys_enter")) {
+        (true, true) => "sys_enter",
+        (true, false) => "sys_exit",
+        (false, _) => own,
+    }
+}
+
+fn is_of_call(name: &str) -> bool {
+    name.starts_with("syscalls:")
 }
 
 fn one(

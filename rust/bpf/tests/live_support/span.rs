@@ -50,5 +50,7 @@ pub fn total(outcome: &Outcome, probe: u32) -> Row {
         total.left_open += row.left_open;
     }
     assert_eq!(total.opened, total.matched + total.overwritten + total.left_open, "{total:?}");
+    // Each test has one span.
+    assert_eq!(outcome.open, [total.left_open], "{total:?}");
     total
 }
