@@ -159,7 +159,7 @@ class Losses(Mapping[str, ProbeLosses]):
         if row.re_entered:
             yield f"{name}: {row.re_entered:,} came while interrupts were nested too deep"
         if row.faulted:
-            yield f"{name}: {row.faulted:,} needed a value that could not be read: where=, or a span's key, names such a field"
+            yield f"{name}: {row.faulted:,} needed an unreadable value: where=, or a span's key, names such a field"
         if row.open_full:
             yield f"{name}: {row.open_full:,} starts found as many spans open as there may be: raise max_open="
         if row.unkeyed:
