@@ -173,17 +173,21 @@ pub(super) struct OpenSpans {
 
 impl OpenSpans {
     fn make(&self) -> Result<Map, Error> {
+        self.check(available_memory().unwrap_or(u64::MAX))?;
+        Map::hash("spile_open", 8, self.value_size, self.max_open)
+    }
+
+    fn check(&self, available: u64) -> Result<(), Error> {
         let Self { value_size, max_open, place } = self;
-        // A key, and what the kernel keeps of an entry itself.
-        let bytes = u64::from(*max_open) * (u64::from(*value_size) + 64);
-        if bytes > available_memory().unwrap_or(u64::MAX) / 2 {
-            let fault = format!(
-                "max_open={max_open}: with {value_size} bytes each, that is more than half of the memory that is free; \
-                 take less, or lower the limit= of strings at the start"
-            );
-            return Err(Error::spec(format!("{place}.span.max_open"), fault));
+        // Beside the value there are the key and what the kernel keeps of an entry itself.
+        if u64::from(*max_open) * (u64::from(*value_size) + 64) <= available / 2 {
+            return Ok(());
         }
-        Map::hash("spile_open", 8, *value_size, *max_open)
+        let fault = format!(
+            "max_open={max_open}: with {value_size} bytes each, that is more than half of the {available} bytes of memory \
+             that are free; take less, or lower the limit= of strings at the start"
+        );
+        Err(Error::spec(format!("{place}.span.max_open"), fault))
     }
 }
 
@@ -216,7 +220,16 @@ fn ring_array(rings: &[(Map, u32)]) -> Result<Map, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_buffer;
+    use super::{OpenSpans, check_buffer};
+
+    #[test]
+    fn open_spans_fit_the_memory() {
+        let spans = |max_open| OpenSpans { value_size: 4160, max_open, place: "probes[2]".into() };
+        assert!(spans(65_536).check(1 << 30).is_ok());
+        let error = spans(1 << 20).check(1 << 30).map_or_else(|error| error.to_string(), |()| String::new());
+        assert!(error.contains("max_open=1048576: with 4160 bytes each"), "{error}");
+        assert!(error.ends_with("(at probes[2].span.max_open)"), "{error}");
+    }
 
     #[test]
     fn a_buffer_fits_the_machine() {
