@@ -367,3 +367,21 @@ fn what_can_not_be_a_span_is_told() {
     let error = refusal(vec![feeder("a", switch()), feeder("b", switch()), huge]);
     assert!(error.contains("max_open=4294967295") && error.contains("probes[2].span.max_open"), "{error}");
 }
+
+#[test]
+fn the_tracer_is_kept_out_where_the_key_is_the_task() {
+    require_tracing!();
+    for (key, calls) in [(arg("pid"), 10), (fact(Context::Task), 0)] {
+        let side = |probe| side(probe, key.clone());
+        let feeder = |name, call| feeding(name, probe(entry(call), &[], Some(mine())));
+        let span = span(vec![side(0)], vec![side(1)], &[]);
+        let mut spec = everything(vec![feeder("start", "getpgid"), feeder("end", "getsid"), span]);
+        spec.target.exclude_self = true;
+        let outcome = run(&spec, |_| {
+            (0..10).for_each(|pid| call(libc::SYS_getpgid, pid));
+            (0..10).for_each(|pid| call(libc::SYS_getsid, pid));
+        });
+        outcome.check();
+        assert_eq!((total(&outcome, 2).matched, outcome.events.len()), (calls, calls as usize));
+    }
+}

@@ -8,13 +8,13 @@
 
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
-use spile_core::spec::{ProbeSpec, SpanSide, SpanSpec, Target};
+use spile_core::spec::{Context, Expr, ProbeSpec, SpanSide, SpanSpec, Target};
 
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
 use super::plan::{Ids, Planned, Scene, exprs, located, narrow, placed, suffix};
 use crate::compile::{
-    KernelOffsets, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema, uses_task,
+    KernelOffsets, Options, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema, uses_task,
 };
 
 /// One target of one side.
@@ -67,7 +67,7 @@ pub(super) fn plan(
 }
 
 impl<'a> Spot<'a> {
-    fn exprs(&self) -> impl Iterator<Item = &'a spile_core::spec::Expr> {
+    fn exprs(&self) -> impl Iterator<Item = &'a Expr> {
         let compared = self.probe.condition.iter().flat_map(exprs_of);
         std::iter::once(&self.side.key).chain(compared)
     }
@@ -178,6 +178,13 @@ fn is_of_call(name: &str) -> bool {
     name.starts_with("syscalls:")
 }
 
+/// The tracer is kept out where the key is the task that runs there. Of any other key, another task may be the one that
+/// begins or ends it, and a hit that is left out would make a span too long: as where the tracer hands the CPU on.
+fn self_tgid(scene: &Scene<'_>, key: &Expr) -> Option<u32> {
+    let is_of_task = matches!(key, Expr::Context { name: Context::Task | Context::Tid | Context::Pid });
+    (scene.spec.target.exclude_self && is_of_task).then(std::process::id)
+}
+
 fn one(
     scene: &Scene<'_>,
     (index, target): (usize, usize),
@@ -190,7 +197,7 @@ fn one(
     let probe = &scene.spec.probes[index];
     let (probe_number, target_number, id) = (narrow(index)?, narrow(target)?, ids.next()?);
     let Place { kind, fields, attachment, name } = place;
-    let options = scene.options(id);
+    let options = Options { self_tgid: self_tgid(scene, side.key), ..scene.options(id) };
     let site = Site { kind, fields: &*fields, offsets, options: &options };
     let (layout, program) = if spot.is_end {
         let (schema, columns) = schema(probe, probe_number, target_number, id, &*fields, Some(side.layout))?;
