@@ -34,6 +34,16 @@ def test_remarks_are_no_losses() -> None:
     assert row.lost == 0 and row.balance == 0
 
 
+def test_a_span_accounts_for_its_starts_and_its_ends() -> None:
+    starts = {"probe": 0, "target": 1, "hits": 20, "opened": 12, "already_open": 3, "open_full": 5, "left_open": 2}
+    ends = {"probe": 0, "target": 0, "hits": 15, "unmatched": 6, "matched": 9, "delivered": 8, "ring_full": 1}
+    losses = Losses([ends, starts | {"overwritten": 1}], ["wait"], targets=[["end", "start"]])
+    row = losses["wait"]
+    assert (row.balance, row.lost, losses.targets("wait")["start"].lost) == (0, 6, 5)
+    assert row.opened == row.matched + row.overwritten + row.left_open
+    assert "wait: 5 starts found as many spans open as there may be: raise max_open=" in losses.explain()
+
+
 def test_what_tables_left_out_is_a_remark() -> None:
     losses = Losses(ROWS, ["reads", "wakes"], unkeyed=[0, 3])
     assert (losses["reads"].unkeyed, losses["wakes"].unkeyed, losses.total.unkeyed) == (0, 3, 3)

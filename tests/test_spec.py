@@ -113,6 +113,21 @@ def test_defaults_are_what_rust_takes() -> None:
     _native.verify_spec(SessionSpec(probes=(probe,)).to_json())
 
 
+def test_a_span_has_a_row_for_each_end_and_each_start() -> None:
+    switch, wakeup = Tracepoint("sched", "sched_switch"), Tracepoint("sched", "sched_wakeup")
+    woken = ProbeSpec("woken", (wakeup, Tracepoint("sched", "sched_wakeup_new")))
+    sides = [SpanSide(index, node_of(arg.pid)) for index in range(3)]
+    span = ProbeSpec("wait", (), span=SpanSpec(start=(sides[0], sides[1]), end=(sides[2],)))
+    spec = SessionSpec((woken, ProbeSpec("preempted", (switch,)), ProbeSpec("switch", (switch,)), span))
+    assert spec.rows(woken) == ["tracepoint:sched:sched_wakeup", "tracepoint:sched:sched_wakeup_new"]
+    assert spec.rows(span) == [
+        "end tracepoint:sched:sched_switch (switch)",
+        "start tracepoint:sched:sched_wakeup (woken)",
+        "start tracepoint:sched:sched_wakeup_new (woken)",
+        "start tracepoint:sched:sched_switch (preempted)",
+    ]
+
+
 def test_the_form() -> None:
     form = json.loads(_good().to_json())
     assert form["version"] == 1

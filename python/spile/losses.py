@@ -17,7 +17,9 @@ class ProbeLosses:
 
     ``hits == filtered + delivered + ring_full + re_entered + missed + faulted + transport_lost + dropped``. The
     difference is `balance`.
-    The last four fields are remarks about events that did arrive.
+    A span's hits are those of its starts and of its ends, which have four fates more: ``+ unmatched + opened +
+    already_open + open_full``. The fields from `stack_failed` on are remarks; of a span
+    ``opened == matched + overwritten + left_open``.
     """
 
     hits: int = 0
@@ -33,11 +35,19 @@ class ProbeLosses:
     missed: int = 0
     """Lost: the kernel skipped the probe, most often for it was running on that CPU already."""
     faulted: int = 0
-    """Lost: a value that ``where=`` needs was not readable."""
+    """Lost: a value that ``where=``, or a span's key, needs was not readable."""
     transport_lost: int = 0
     """Lost: SystemTap's transport dropped or damaged them on the way from the kernel (raise ``buffer=``)."""
     dropped: int = 0
     """Lost: the script did not read fast enough (raise ``queue=``)."""
+    unmatched: int = 0
+    """A span's end without a start. What began before the session did is no loss; what was lost stands elsewhere."""
+    opened: int = 0
+    """A span's start, kept until its end."""
+    already_open: int = 0
+    """A span's start while it was open already, which ``restart=False`` leaves as it is."""
+    open_full: int = 0
+    """Lost: a span's start, when as many were open as there may be (raise ``max_open=``)."""
     stack_failed: int = 0
     """Events whose stack could not be walked; the event arrived without it."""
     late: int = 0
@@ -46,17 +56,24 @@ class ProbeLosses:
     """Stacks whose frames had not arrived yet; the next hit heals them."""
     unkeyed: int = 0
     """Left out of a table, for a part of their key was not readable: the sum of the tables' `faulted`."""
+    matched: int = 0
+    """A span's ends that found their start."""
+    overwritten: int = 0
+    """A span's starts without an end of their own: the next start began it anew."""
+    left_open: int = 0
+    """A span's starts that have no end so far."""
 
     @property
     def lost(self) -> int:
         """Hits that should have arrived and did not."""
         on_the_way = self.ring_full + self.transport_lost + self.dropped
-        return on_the_way + self.re_entered + self.missed + self.faulted
+        return on_the_way + self.re_entered + self.missed + self.faulted + self.open_full
 
     @property
     def balance(self) -> int:
         """Hits that no other number accounts for: 0, or the ledger is wrong."""
-        return self.hits - self.filtered - self.delivered - self.lost
+        kept = self.unmatched + self.opened + self.already_open
+        return self.hits - self.filtered - self.delivered - self.lost - kept
 
     def __add__(self, other: ProbeLosses) -> ProbeLosses:
         return ProbeLosses(**{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
@@ -164,7 +181,9 @@ class Losses(Mapping[str, ProbeLosses]):
         if row.re_entered:
             yield f"{name}: {row.re_entered:,} came while interrupts were nested too deep"
         if row.faulted:
-            yield f"{name}: {row.faulted:,} needed a value that could not be read: where= names such a field"
+            yield f"{name}: {row.faulted:,} needed an unreadable value: where=, or a span's key, names such a field"
+        if row.open_full:
+            yield f"{name}: {row.open_full:,} starts found as many spans open as there may be: raise max_open="
         if row.unkeyed:
             yield f"{name}: {row.unkeyed:,} are missing from tables: by= names a value that could not be read"
         if row.stack_failed:

@@ -313,7 +313,7 @@ class Session(Declaring):
         return Losses(
             self._running.engine.losses(),
             [probe.name for probe in self._spec.probes],
-            targets=[[target.spelling for target in probe.targets] for probe in self._spec.probes],
+            targets=[self._spec.rows(probe) for probe in self._spec.probes],
             lost_children=self._running.engine.lost_children,
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,

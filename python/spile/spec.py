@@ -342,6 +342,14 @@ class SessionSpec:
     limits: Limits = field(default_factory=Limits)
     version: int = VERSION
 
+    def rows(self, probe: ProbeSpec) -> list[str]:
+        """What the ledger has a row for: a probe's targets; of a span each target of its ends, then of its starts."""
+        if probe.span is None:
+            return [target.spelling for target in probe.targets]
+        sides = [("end", side) for side in probe.span.end] + [("start", side) for side in probe.span.start]
+        paired = [(word, self.probes[side.probe]) for word, side in sides]
+        return [f"{word} {target.spelling} ({other.name})" for word, other in paired for target in other.targets]
+
     def to_json(self) -> str:
         """The JSON text that `_native.Engine.bpf` and `_native.verify_spec` take."""
         # Imported when a session starts, for `import spile` is often all that a script pays for.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use compile_support::*;
-use spile_bpf::compile::{Access, Filter, Leaf, MapRef, NoFields, Options, Program, ProgramKind};
+use spile_bpf::compile::{Access, Filter, Leaf, Ledger, MapRef, NoFields, Options, Program, ProgramKind};
 use spile_core::spec::{
     BinaryOperator as B, Capture, CompareOperator as C, Condition, Context, ProbeSpec, StackSpace, UnaryOperator as U,
 };
@@ -35,7 +35,7 @@ fn map(kind: u32, key: u32, value: u32, entries: u32, inner: u32) -> OwnedFd {
     bpf(MAP_CREATE, &mut attribute).unwrap()
 }
 
-fn map_for(map_ref: MapRef, options: &Options) -> OwnedFd {
+fn map_for(map_ref: MapRef, options: &Options, kept: u32) -> OwnedFd {
     match map_ref {
         MapRef::Gate => map(2, 4, 8, 1, 0),
         MapRef::Ring(_) => map(RINGBUF, 0, 0, 4096, 0),
@@ -43,19 +43,20 @@ fn map_for(map_ref: MapRef, options: &Options) -> OwnedFd {
             let inner = map(RINGBUF, 0, 0, 4096, 0);
             map(12, 4, 4, 32, inner.as_raw_fd() as u32)
         }
-        MapRef::Ledger => map(6, 4, 64, 8, 0),
+        MapRef::Ledger => map(6, 4, 8 * Ledger::ENTRIES, 8, 0),
         MapRef::Scratch => map(6, 4, 20_480, 5, 0),
         MapRef::StackCache => map(6, 4, 8, options.stack_cache, 0),
         MapRef::Pids => map(1, 4, 4, 64, 0),
+        MapRef::Open(_) => map(1, 8, kept, 64, 0),
     }
 }
 
 /// Loads a program; gives the verifier's summary.
-fn load(program: &Program, options: &Options) -> Result<String, String> {
+fn load(program: &Program, options: &Options, kept: u32) -> Result<String, String> {
     let mut maps: HashMap<MapRef, OwnedFd> = HashMap::new();
     let mut code: Vec<u64> = program.insns.iter().map(|insn| insn.0).collect();
     for (at, map_ref) in &program.relocations {
-        let fd = maps.entry(*map_ref).or_insert_with(|| map_for(*map_ref, options)).as_raw_fd();
+        let fd = maps.entry(*map_ref).or_insert_with(|| map_for(*map_ref, options, kept)).as_raw_fd();
         code[*at] = program.insns[*at].with_imm(fd).0;
     }
     let license = c"Dual MIT/GPL";
@@ -210,7 +211,7 @@ fn everything_is_accepted() {
                 let self_tgid = target.pids.then_some(4242);
                 let options = Options { cpus, target, self_tgid, ..options() };
                 let (_, program) = compiled(kind, &probe, &fields, &options);
-                let summary = load(&program, &options).unwrap_or_else(|log| panic!("{probe:#?}\n{log}"));
+                let summary = load(&program, &options, 8).unwrap_or_else(|log| panic!("{probe:#?}\n{log}"));
                 let count = summary.split("processed ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
                 most = most.max(count.unwrap_or(0));
                 loaded += 1;
@@ -224,6 +225,52 @@ fn everything_is_accepted() {
 fn a_timer_without_captures_is_accepted() {
     if is_permitted() {
         let (_, program) = compiled(ProgramKind::PerfEvent, &probe(&[], None), &NoFields, &options());
-        load(&program, &options()).unwrap();
+        load(&program, &options(), 8).unwrap();
+    }
+}
+
+/// What spans are asked for: values on the stack, in scratch, missing ones, long ones.
+fn spans(number: &str, text: &str) -> Vec<ProbeSpec> {
+    let elapsed = fact(Context::Elapsed);
+    let late = compare(C::Greater, elapsed.clone(), binary(B::Multiply, at_start(field(number)), int(1000)));
+    let comm = at_start(fact(Context::Comm));
+    let many = facts().into_iter().filter(|fact| *fact != self::fact(Context::Comm)).map(at_start);
+    let strings = [at_start(string(fact(Context::Task), 64)), at_start(field(text)), string(fact(Context::Task), 256)];
+    let long = at_start(string(fact(Context::Task), 4096));
+    vec![
+        span(&[], None, true),
+        span(&[elapsed.clone(), at_start(field(number))], Some(late.clone()), false),
+        span(&[at_start(stack(StackSpace::Kernel)), at_start(stack(StackSpace::User)), comm.clone()], None, true),
+        counted_by(span(std::slice::from_ref(&elapsed), Some(is_string(comm.clone(), &["cc1"])), true), both()),
+        span(&many.collect::<Vec<_>>(), None, true),
+        span(&strings, Some(is_string(at_start(field(text)), &["a", "a longer name"])), false),
+        span(&[long.clone(), comm, stack(StackSpace::User)], Some(late), true),
+        span(&[elapsed], Some(is_string(long, &[&"y".repeat(3000)])), true),
+    ]
+}
+
+#[test]
+fn spans_are_accepted() {
+    if !is_permitted() {
+        return;
+    }
+    for (kind, fields, number, text) in [
+        (ProgramKind::RawTracepoint, raw_fields as fn() -> Table, "prev_pid", "prev_comm"),
+        (ProgramKind::RawTracepoint, raw_fields, "state", "long"),
+        (ProgramKind::Tracepoint, record_fields, "prev_pid", "filename"),
+        (ProgramKind::Tracepoint, record_fields, "prev_pid", "odd"),
+    ] {
+        let compared = is_string(field(text), &["kworker"]);
+        for (probe, cpus) in spans(number, text).into_iter().zip([1, 2, 16, 32].into_iter().cycle()) {
+            for (key, condition) in [(fact(Context::Task), None), (field(number), Some(&compared))] {
+                let (fields, options) = (fields(), Options { cpus, ..options() });
+                let pair = paired(kind, &probe, &key, (&fields, condition), (&fields, condition), &options);
+                let pair = pair.unwrap_or_else(|error| panic!("{error}: {probe:#?}"));
+                for program in [&pair.start, &pair.end] {
+                    let kept = pair.kept.size();
+                    load(program, &options, kept).unwrap_or_else(|log| panic!("{probe:#?}\n{log}"));
+                }
+            }
+        }
     }
 }

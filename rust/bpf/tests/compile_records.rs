@@ -61,7 +61,7 @@ fn facts_are_where_the_layout_says() {
     let comm = layout.slots[7].offset.unwrap() as usize;
     assert_eq!(&record[comm..comm + 10], b"a-command\0");
     assert_eq!((column(&layout, record, 8), column(&layout, record, 9)), (TIME, KERNEL));
-    assert_eq!(*machine.ledger, [1, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(machine.ledger[..8], [1, 0, 1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn times_and_parents_are_read_from_the_task() {
     assert_eq!([0, 1, 2].map(|index| column(&layout, record, index)), [123, 456, 99]);
     let machine = Machine::new().run(&program, &mut [0; 8]);
     assert_eq!(nulls(machine.record()), 0b111);
-    assert_eq!(*machine.ledger, [1, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(machine.ledger[..8], [1, 0, 1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_fault_decides_past_every_not() {
     for condition in [condition.clone(), Condition::Not { term: Box::new(condition) }] {
         let (_, program) = compiled(ProgramKind::PerfEvent, &probe(&[], Some(condition)), &NoFields, &options());
         let machine = Machine::new().run(&program, &mut [0; 8]);
-        assert_eq!(*machine.ledger, [1, 0, 0, 0, 0, 0, 1, 0]);
+        assert_eq!(machine.ledger[..8], [1, 0, 0, 0, 0, 0, 1, 0]);
     }
 }
 
@@ -215,7 +215,7 @@ fn a_stack_is_defined_once_and_named_by_its_hash() {
     for event in [event, again] {
         assert_eq!((column(&layout, event, 0), column(&layout, event, 1), nulls(event)), (kernel, user, 0));
     }
-    assert_eq!(*machine.ledger, [2, 0, 2, 0, 0, 0, 0, 0]);
+    assert_eq!(machine.ledger[..8], [2, 0, 2, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn no_stack_is_null_and_a_kernel_one_is_counted() {
     let (layout, program) = compiled(ProgramKind::RawTracepoint, &probe, &NoFields, &options());
     let machine = Machine::new().run(&program, &mut [0; 8]);
     assert_eq!((column(&layout, machine.record(), 0), nulls(machine.record())), (0, 0b11));
-    assert_eq!(*machine.ledger, [1, 0, 1, 0, 1, 0, 0, 0]);
+    assert_eq!(machine.ledger[..8], [1, 0, 1, 0, 1, 0, 0, 0]);
 }
 
 #[test]
@@ -235,10 +235,10 @@ fn a_full_ring_is_counted_and_a_lost_definition_is_sent_again() {
     machine.kernel_stack = vec![1];
     machine.room = 0;
     let mut machine = machine.run(&program, &mut [0; 8]);
-    assert_eq!(*machine.ledger, [1, 0, 0, 1, 0, 0, 0, 1]);
+    assert_eq!(machine.ledger[..8], [1, 0, 0, 1, 0, 0, 0, 1]);
     machine.room = 2;
     let machine = machine.run(&program, &mut [0; 8]);
-    assert_eq!(*machine.ledger, [2, 0, 1, 1, 0, 0, 0, 1]);
+    assert_eq!(machine.ledger[..8], [2, 0, 1, 1, 0, 0, 0, 1]);
     assert_eq!(machine.rings.values().flatten().count(), 2);
 }
 
@@ -250,7 +250,7 @@ fn too_deep_a_nesting_is_counted() {
         let mut machine = Machine::new();
         machine.scratch[0] = level;
         let machine = machine.run_at(&program, &mut [0; 8], level);
-        assert_eq!(*machine.ledger, expected);
+        assert_eq!(machine.ledger[..8], expected);
     }
 }
 
@@ -270,7 +270,7 @@ fn the_gate_and_the_filters_keep_tasks_out_uncounted() {
         let mut machine = Machine::new();
         machine.pids = vec![1, PID as u32];
         let mut machine = machine.run(&program, &mut [0; 8]);
-        assert_eq!(*machine.ledger, [hits, 0, hits, 0, 0, 0, 0, 0], "{options:?}");
+        assert_eq!(machine.ledger[..8], [hits, 0, hits, 0, 0, 0, 0, 0], "{options:?}");
         machine.pids = vec![1];
         for state in [0, 2] {
             machine.gate[0] = state;

@@ -9,15 +9,18 @@ mod compile_support;
 use std::path::Path;
 
 use compile_support::*;
-use spile_bpf::compile::*;
+use spile_bpf::compile::{Access, Filter, Options, Program, ProgramKind};
 use spile_core::spec::{CompareOperator as C, Condition, Context, Expr, StackSpace};
 
+fn fields() -> Table {
+    Table(vec![("nr", Access::Ctx { offset: 8, size: 8, signed: true }), ("path", Access::CtxDynString { offset: 16 })])
+}
+
 fn check(name: &str, captures: &[Expr], condition: Option<Condition>, options: &Options) {
-    let fields = Table(vec![
-        ("nr", Access::Ctx { offset: 8, size: 8, signed: true }),
-        ("path", Access::CtxDynString { offset: 16 }),
-    ]);
-    let (_, program) = compiled(ProgramKind::RawTracepoint, &probe(captures, condition), &fields, options);
+    check_program(name, &compiled(ProgramKind::RawTracepoint, &probe(captures, condition), &fields(), options).1);
+}
+
+fn check_program(name: &str, program: &Program) {
     let text = format!("{}\n{}", program.ir_text(), program.disassembly());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/text/{name}.txt"));
     if std::env::var_os("SPILE_BLESS").is_some() {
@@ -48,4 +51,16 @@ fn a_stack_is_hashed_and_sent_once() {
 #[test]
 fn a_string_goes_by_way_of_scratch() {
     check("string", &[field("path"), fact(Context::Comm)], None, &Options { cpus: 1, ..options() });
+}
+
+#[test]
+fn a_span_is_put_and_taken() {
+    let elapsed = compare(C::Greater, fact(Context::Elapsed), int(1000));
+    let probe = span(&[at_start(field("nr")), fact(Context::Elapsed)], Some(elapsed), true);
+    let (fields, options, key) = (fields(), Options { cpus: 1, ..options() }, fact(Context::Task));
+    let of_start = compare(C::Equal, field("nr"), int(35));
+    let kind = ProgramKind::RawTracepoint;
+    let pair = paired(kind, &probe, &key, (&fields, Some(&of_start)), (&fields, None), &options).unwrap();
+    check_program("span_start", &pair.start);
+    check_program("span_end", &pair.end);
 }

@@ -21,12 +21,26 @@ pub struct Row {
     pub re_entered: u64,
     /// The kernel did not run the probe, which was running on that CPU already.
     pub missed: u64,
-    /// A read that `where=` needs faulted.
+    /// A read that `where=`, or a span's key, needs faulted.
     pub faulted: u64,
     /// The transport between the kernel and spile lost it, or damaged it.
     pub transport_lost: u64,
     /// A slow consumer left no room in the queue.
     pub dropped: u64,
+    /// The end of a span without a start: it began before the session, or its start is among another number.
+    pub unmatched: u64,
+    /// The start of a span, which is kept until its end.
+    pub opened: u64,
+    /// The start of a span that is open already, and isn't begun anew (`restart=False`).
+    pub already_open: u64,
+    /// The start of a span, for which there was no room: as many were open as the table holds.
+    pub open_full: u64,
+    /// Remark: the end of a span that found its start.
+    pub matched: u64,
+    /// Remark: a start of a span that was replaced by another one, which is the one that is counted here.
+    pub overwritten: u64,
+    /// Remark: starts of a span that have no end so far; they stand in the row of its first start that began one.
+    pub left_open: u64,
     /// Remark: a stack could not be walked; its event has a null in its place.
     pub stack_failed: u64,
     /// Remark: a stack's definition found no room; the next hit sends it again.
@@ -38,9 +52,29 @@ pub struct Row {
 impl Row {
     /// Hits without a fate: 0 in a ledger that balances.
     pub fn balance(&self) -> i128 {
-        let lost = [self.ring_full, self.re_entered, self.missed, self.faulted, self.transport_lost, self.dropped];
-        let fates = [self.filtered, self.delivered].into_iter().chain(lost);
-        i128::from(self.hits) - fates.map(i128::from).sum::<i128>()
+        let Self { filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped, .. } = *self;
+        let Self { unmatched, opened, already_open, open_full, .. } = *self;
+        let fates = [
+            [filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped].as_slice(),
+            &[unmatched, opened, already_open, open_full],
+        ]
+        .concat();
+        i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()
+    }
+}
+
+/// Enters what is left open of each span: of all of its rows together, opened = matched + overwritten + left open.
+pub fn settle(rows: &mut [Row]) {
+    let mut settled = None;
+    for index in 0..rows.len() {
+        let probe = rows[index].probe;
+        if rows[index].opened == 0 || settled.replace(probe) == Some(probe) {
+            continue;
+        }
+        let sum = |of: fn(&Row) -> u64| rows.iter().filter(|row| row.probe == probe).map(of).sum::<u64>();
+        // A span that is open for a moment only may be counted as ended before it is as begun, while the session runs.
+        rows[index].left_open =
+            sum(|row| row.opened).saturating_sub(sum(|row| row.matched) + sum(|row| row.overwritten));
     }
 }
 

@@ -56,6 +56,8 @@ pub struct Kind {
 /// All of a session's.
 pub struct Kinds {
     by_id: Vec<Option<Kind>>,
+    /// The names of where spans start: no event is of there, but `at_start(probe_name)` tells of it.
+    starts: Vec<(u16, Name)>,
 }
 
 impl Kind {
@@ -81,6 +83,8 @@ impl Kinds {
         let mut by_id: Vec<Option<Kind>> = Vec::new();
         let mut tables = Tables::default();
         by_id.resize_with(layouts.len(), || None);
+        let without_events = names.iter().filter(|(id, _)| layouts.get(*id).is_none());
+        let starts = without_events.map(|(id, name)| (*id, Name::new(py, name))).collect();
         for layout in layouts.iter() {
             let schema = &layout.schema;
             let name = names.iter().find(|(id, _)| *id == schema.id).map_or("", |(_, name)| name.as_str());
@@ -93,7 +97,13 @@ impl Kinds {
                 class: classes.get(schema.probe as usize).and_then(|class| Some(class.as_ref()?.clone_ref(py))),
             });
         }
-        Ok(Arc::new(Self { by_id }))
+        Ok(Arc::new(Self { by_id, starts }))
+    }
+
+    /// What the target of this number is called.
+    pub fn name(&self, id: u16) -> Option<&Name> {
+        let start = || self.starts.iter().find(|(start, _)| *start == id).map(|(_, name)| name);
+        self.get(id).map(|kind| &kind.name).or_else(start)
     }
 
     /// The kind of an event.

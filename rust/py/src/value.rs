@@ -91,8 +91,8 @@ impl Context<'_> {
     }
 
     fn name<'py>(&self, py: Python<'py>, id: u16) -> Bound<'py, PyAny> {
-        match self.kinds.get(id) {
-            Some(kind) => kind.name.object(py).into_any(),
+        match self.kinds.name(id) {
+            Some(name) => name.object(py).into_any(),
             None => py.None().into_bound(py),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! r0 and r5 are never allocated: they carry spilled operands and wide constants through one instruction.
 
+mod keep;
+
 use super::ir::{Arg, Base, BinOp, Block, Function, Inst, Operand, Terminator, VReg};
 use super::regalloc::{Allocation, Location};
 use super::{Insn, MapRef, insn};
@@ -179,6 +181,14 @@ impl Emitter<'_> {
                 let target = self.target(*dst);
                 self.map(target, *map, insn::PSEUDO_MAP_VALUE);
                 self.spill(*dst, target);
+            }
+            Inst::Put { dst, map, key, value, restart, .. } => {
+                self.put_value(*map, *key, *value, *restart);
+                self.spill(*dst, FIRST);
+            }
+            Inst::Take { dst, map, key, to, size } => {
+                self.take_value(*map, *key, *to, *size);
+                self.spill(*dst, FIRST);
             }
             Inst::Call { dst, helper, args } => {
                 self.arguments(args);

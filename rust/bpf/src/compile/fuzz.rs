@@ -4,8 +4,11 @@
 
 use proptest::prelude::*;
 
-use super::ir::{Arg, Base, BinOp, Cmp, Function, Helper, Inst, Operand, Terminator, Ty, VReg, verify};
-use super::{emit, regalloc};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::ir::{Arg, Base, BinOp, Cmp, Function, Helper, Inst, Operand, Terminator, Ty, VReg, put, take, verify};
+use super::{MapRef, emit, regalloc};
 
 /// The registers that a function computes with; all of them are stored at its end.
 const REGISTERS: usize = 14;
@@ -22,6 +25,9 @@ enum Step {
     Call(usize, [usize; 4], Vec<usize>),
     /// Through a stack slot.
     Memory(usize, usize, u8),
+    /// Keeps a register, or takes what is kept, under a key that another register chooses.
+    Put(usize, usize, usize, bool),
+    Take(usize, usize, usize),
     /// Skips so many of the next steps.
     Skip(Cmp, usize, usize, usize),
     SkipImm(Cmp, usize, i64, usize),
@@ -34,12 +40,68 @@ fn helper(a: u64, b: u64, c: u64, d: u64, _: u64) -> u64 {
     mixed.wrapping_add(d.wrapping_mul(13))
 }
 
+/// What puts and takes share, for the interpreter and for the helpers: values by key, two at most.
+type Open = HashMap<u64, Box<[u64; KEPT]>>;
+
+/// Words of a value: as many as are copied one by one, and one more, which a helper copies.
+const KEPT: usize = 17;
+const MOST_OPEN: usize = 2;
+
+thread_local! {
+    static OPEN: RefCell<Open> = RefCell::default();
+}
+
+fn words(address: u64) -> [u64; KEPT] {
+    // SAFETY: programs pass the addresses of their slots here, whose sizes the IR's verifier has looked over.
+    unsafe { std::ptr::read_unaligned(address as *const [u64; KEPT]) }
+}
+
+fn lookup(_: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
+    OPEN.with_borrow(|open| open.get(&words_key(key)).map_or(0, |value| value.as_ptr() as u64))
+}
+
+fn update(_: u64, key: u64, value: u64, flags: u64, _: u64) -> u64 {
+    OPEN.with_borrow_mut(|open| {
+        let key = words_key(key);
+        match (flags, open.contains_key(&key)) {
+            (1, true) => return -17_i64 as u64,
+            // Before Linux 6.4 the answer's high half was anything.
+            (2, false) => return -2_i32 as u32 as u64,
+            (1, false) if open.len() >= MOST_OPEN => return -7_i64 as u64,
+            _ => {}
+        }
+        open.insert(key, Box::new(words(value)));
+        0
+    })
+}
+
+fn delete(_: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
+    OPEN.with_borrow_mut(|open| if open.remove(&words_key(key)).is_some() { 0 } else { -2_i64 as u64 })
+}
+
+fn copy(to: u64, size: u64, from: u64, _: u64, _: u64) -> u64 {
+    assert_eq!(size, 8 * KEPT as u64);
+    // SAFETY: as in `words`.
+    unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, size as usize) };
+    0
+}
+
+fn words_key(key: u64) -> u64 {
+    // SAFETY: as in `words`.
+    unsafe { std::ptr::read_unaligned(key as *const u64) }
+}
+
 /// Makes a function of steps; its registers begin as the words of its context, and end there.
 fn build(steps: &[Step]) -> Function {
     let mut f = Function::new("fuzz".into());
     let context = f.reg(Ty::Ptr);
     f.push(Inst::Context { dst: context });
-    let slot = f.slot(8);
+    let (slot, key) = (f.slot(8), f.slot(8));
+    let value =
+        steps.iter().any(|step| matches!(step, Step::Put(..) | Step::Take(..))).then(|| f.slot(8 * KEPT as u32));
+    for word in value.iter().flat_map(|slot| (0..KEPT as u32).map(move |word| (*slot, word))) {
+        f.store(word.0, 8 * word.1, 8, i64::from(word.1));
+    }
     let regs: Vec<VReg> = (0..REGISTERS).map(|index| f.load(context, 8 * index as u32, 8)).collect();
     // What is open: a block to begin after so many more steps, and a loop's counter.
     let mut open: Vec<(usize, super::ir::Block, Option<VReg>)> = Vec::new();
@@ -81,6 +143,21 @@ fn build(steps: &[Step]) -> Function {
                 f.store(slot, 0, 8, 0);
                 f.store(slot, 0, size, regs[src]);
                 f.push(Inst::Load { dst: regs[dst], base: Base::Slot(slot), offset: 0, size });
+            }
+            Step::Put(dst, of, src, restart) => {
+                let (Some(value), few) = (value, f.binary(BinOp::And, regs[of], 3)) else { continue };
+                f.store(key, 0, 8, few);
+                f.store(value, 0, 8, regs[src]);
+                f.store(value, 8 * (KEPT as u32 - 1), 8, regs[src]);
+                let (dst, map, size) = (regs[dst], MapRef::Open(0), 8 * KEPT as u32);
+                f.push(Inst::Put { dst, map, key, value: Arg::Slot(value), size, restart });
+            }
+            Step::Take(dst, of, to) => {
+                let (Some(value), few) = (value, f.binary(BinOp::And, regs[of], 3)) else { continue };
+                f.store(key, 0, 8, few);
+                let (dst, map, size) = (regs[dst], MapRef::Open(0), 8 * KEPT as u32);
+                f.push(Inst::Take { dst, map, key, to: Arg::Slot(value), size });
+                f.push(Inst::Load { dst: regs[to], base: Base::Slot(value), offset: size as i32 - 8, size: 8 });
             }
             Step::Skip(cmp, left, right, steps) => {
                 let end = f.block();
@@ -164,7 +241,9 @@ fn mask(size: u8) -> u64 {
 
 /// Runs the IR itself.
 fn interpret(f: &Function, context: &mut [u64]) {
-    let (mut regs, mut slot) = (vec![0_u64; f.types.len()], 0_u64);
+    let mut regs = vec![0_u64; f.types.len()];
+    let mut slots: Vec<Vec<u64>> = f.slots.iter().map(|size| vec![0; *size as usize / 8]).collect();
+    let mut open: HashMap<u64, Vec<u64>> = HashMap::new();
     let mut block = f.order[0];
     loop {
         for inst in &f.data(block).insts {
@@ -181,12 +260,36 @@ fn interpret(f: &Function, context: &mut [u64]) {
                     let count = 64 - u32::from(*bits);
                     ((regs[src.0 as usize] << count) as i64 >> count) as u64
                 }
-                Inst::Load { base: Base::Slot(_), size, .. } => slot & mask(*size),
+                Inst::Load { base: Base::Slot(slot), size, offset, .. } => {
+                    slots[slot.0 as usize][*offset as usize / 8] & mask(*size)
+                }
                 Inst::Load { offset, .. } => context[*offset as usize / 8],
-                Inst::Store { base: Base::Slot(_), size, value, .. } => {
-                    slot = slot & !mask(*size) | operand(value, &regs) & mask(*size);
+                Inst::Store { base: Base::Slot(slot), size, value, offset } => {
+                    let word = &mut slots[slot.0 as usize][*offset as usize / 8];
+                    *word = *word & !mask(*size) | operand(value, &regs) & mask(*size);
                     continue;
                 }
+                Inst::Put { key, value: Arg::Slot(value), restart, .. } => {
+                    let (key, value) = (slots[key.0 as usize][0], slots[value.0 as usize].clone());
+                    let result = match (open.contains_key(&key), restart) {
+                        (true, false) => put::ALREADY_OPEN,
+                        (false, _) if open.len() >= MOST_OPEN => put::NO_ROOM,
+                        (true, true) => put::RESTARTED,
+                        (false, _) => put::OPENED,
+                    };
+                    if matches!(result, put::OPENED | put::RESTARTED) {
+                        open.insert(key, value);
+                    }
+                    result as u64
+                }
+                Inst::Take { key, to: Arg::Slot(to), .. } => match open.remove(&slots[key.0 as usize][0]) {
+                    Some(value) => {
+                        slots[to.0 as usize] = value;
+                        take::TAKEN as u64
+                    }
+                    None => take::NOTHING as u64,
+                },
+                Inst::Put { .. } | Inst::Take { .. } => unreachable!("only slots are kept"),
                 Inst::Store { offset, value, .. } => {
                     context[*offset as usize / 8] = operand(value, &regs);
                     continue;
@@ -220,10 +323,25 @@ fn interpret(f: &Function, context: &mut [u64]) {
 
 fn run(f: &Function, context: &mut [u64]) -> Result<(), String> {
     verify(f)?;
-    let (code, _) = emit::emit(f, &regalloc::allocate(f)?)?;
+    let (mut code, relocations) = emit::emit(f, &regalloc::allocate(f)?)?;
+    for (at, _) in relocations {
+        // The map is no descriptor here: the source register must not say that it is one.
+        code[at] = super::Insn(code[at].0 & !0xf000);
+    }
+    OPEN.with_borrow_mut(HashMap::clear);
     let code: Vec<u8> = code.iter().flat_map(|insn| insn.0.to_le_bytes()).collect();
     let mut vm = rbpf::EbpfVmRaw::new(Some(&code)).map_err(|error| format!("{error:?}"))?;
-    vm.register_helper(Helper::KtimeGetNs as u32, helper).map_err(|error| format!("{error:?}"))?;
+    let helpers: [(Helper, rbpf::ebpf::Helper); 5] = [
+        (Helper::KtimeGetNs, helper),
+        (Helper::MapLookup, lookup),
+        (Helper::MapUpdate, update),
+        (Helper::MapDelete, delete),
+        (Helper::ProbeReadKernel, copy),
+    ];
+    for (number, helper) in helpers {
+        vm.register_helper(number as u32, helper).map_err(|error| format!("{error:?}"))?;
+    }
+    vm.register_allowed_memory(0x1000..u64::MAX);
     let mut bytes: Vec<u8> = context.iter().flat_map(|word| word.to_le_bytes()).collect();
     vm.execute_program(&mut bytes).map_err(|error| format!("{error:?}"))?;
     for (word, bytes) in context.iter_mut().zip(bytes.as_chunks().0) {
@@ -258,6 +376,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(dst, args, order)| Step::Call(dst, args, order)),
         (reg(), reg(), proptest::sample::select(vec![1_u8, 2, 4, 8]))
             .prop_map(|(dst, src, size)| Step::Memory(dst, src, size)),
+        (reg(), reg(), reg(), any::<bool>()).prop_map(|(dst, of, src, restart)| Step::Put(dst, of, src, restart)),
+        (reg(), reg(), reg()).prop_map(|(dst, of, to)| Step::Take(dst, of, to)),
         (cmp(), reg(), reg(), 0_usize..8).prop_map(|(cmp, left, right, steps)| Step::Skip(cmp, left, right, steps)),
         (cmp(), reg(), imm(), 0_usize..8).prop_map(|(cmp, left, imm, steps)| Step::SkipImm(cmp, left, imm, steps)),
         (1_u8..4, 0_usize..10).prop_map(|(times, steps)| Step::Repeat(times, steps)),

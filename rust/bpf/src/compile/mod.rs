@@ -19,6 +19,7 @@ mod ir;
 mod names;
 mod regalloc;
 mod schema;
+mod span;
 
 use spile_core::error::Error;
 use spile_core::layout::EventLayout;
@@ -28,6 +29,7 @@ pub use access::{Access, Fields, Leaf, NoFields};
 pub use build::exprs_of;
 pub use follow::follow;
 pub use schema::{schema, uses_task};
+pub use span::{MAX_KEPT, Side, SpanLayout, at_start};
 
 /// What the kernel calls the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,11 +110,15 @@ pub enum MapRef {
     StackCache,
     /// `HASH` keyed by process id (`u32`).
     Pids,
+    /// `HASH`, preallocated, keyed by 8 bytes: what the span of this number keeps between its starts and ends.
+    Open(u16),
 }
 
 /// The words of a ledger row.
 ///
-/// A hit has exactly one fate: hits = filtered + delivered + ring full + re-entered + faulted. The other two are remarks.
+/// A hit has exactly one fate: hits = filtered + delivered + ring full + re-entered + faulted, of a span's sides also
+/// unmatched, opened, already open and open full. The others are remarks. Of all rows of a span together, opened =
+/// matched + overwritten + what is open still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Ledger {
@@ -128,15 +134,27 @@ pub enum Ledger {
     StackFailed = 4,
     /// Too many programs interrupted each other for the scratch there is.
     ReEntered = 5,
-    /// A read that `where=` needs faulted.
+    /// A read that `where=`, or a span's key, needs faulted.
     Faulted = 6,
     /// Remark: there was no room for a stack's definition; the next hit with that stack sends it again.
     StackDefinitionLost = 7,
+    /// An end without a start.
+    Unmatched = 8,
+    /// A start whose span is kept.
+    Opened = 9,
+    /// A start of what is open already, and isn't to be begun anew.
+    AlreadyOpen = 10,
+    /// There was no room for one more open span.
+    OpenFull = 11,
+    /// Remark: an end that found its start.
+    Matched = 12,
+    /// Remark: a start that another one replaced; counted where the other one came.
+    Overwritten = 13,
 }
 
 impl Ledger {
     /// The number of words in a row.
-    pub const ENTRIES: u32 = 8;
+    pub const ENTRIES: u32 = 14;
 }
 
 /// An instruction, encoded as the kernel reads it (little-endian: opcode in the low byte).
@@ -179,9 +197,52 @@ pub fn compile(
     offsets: &KernelOffsets,
     options: &Options,
 ) -> Result<Program, Error> {
-    let request = build::Request { kind, probe, layout, columns, fields, offsets, options };
+    let (role, index) = (build::Role::Event(layout), layout.schema.probe);
+    let request = build::Request { kind, probe, index, role, columns, fields, offsets, options };
     let function = build::build(&request)?;
     finish(kind, function)
+}
+
+/// Where a side of a span is.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// What the kernel calls its program.
+    pub kind: ProgramKind,
+    /// The fields there.
+    pub fields: &'a dyn Fields,
+    /// Of the running kernel.
+    pub offsets: &'a KernelOffsets,
+    /// Its own; the id names its row of the ledger.
+    pub options: &'a Options,
+}
+
+/// Compiles a start of a span, the probe of the number `index`.
+pub fn compile_start(site: &Site<'_>, probe: &ProbeSpec, index: u32, side: Side<'_>) -> Result<Program, Error> {
+    let restart = probe.span.as_ref().is_none_or(|span| span.restart);
+    compile_side(site, probe, index, build::Role::Start { side, restart }, &[])
+}
+
+/// Compiles an end of a span. `columns` are [`schema`]'s expressions, beside `layout.schema.fields`.
+pub fn compile_end(
+    site: &Site<'_>,
+    probe: &ProbeSpec,
+    side: Side<'_>,
+    layout: &EventLayout,
+    columns: &[Expr],
+) -> Result<Program, Error> {
+    compile_side(site, probe, layout.schema.probe, build::Role::End { side, layout }, columns)
+}
+
+fn compile_side<'a>(
+    site: &Site<'a>,
+    probe: &'a ProbeSpec,
+    index: u32,
+    role: build::Role<'a>,
+    columns: &'a [Expr],
+) -> Result<Program, Error> {
+    let Site { kind, fields, offsets, options } = *site;
+    let request = build::Request { kind, probe, index, role, columns, fields, offsets, options };
+    finish(kind, build::build(&request)?)
 }
 
 /// From IR to bytecode.

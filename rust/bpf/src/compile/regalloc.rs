@@ -4,7 +4,7 @@
 //! the emitter's own. When registers run out, the value with the fewest uses for its length goes to the stack, for all
 //! of its life; uses within loops weigh more.
 
-use super::ir::{Function, Inst, Terminator, VReg};
+use super::ir::{Calls, Function, Inst, Terminator, VReg};
 
 /// Where a virtual register lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +128,12 @@ fn intervals(function: &Function) -> Vec<Interval> {
         }
         for inst in &data.insts {
             inst.uses().into_iter().for_each(|reg| touch(reg, point, 1.0));
-            if matches!(inst, Inst::Call { .. }) {
+            if let Some(times) = inst.calls() {
                 calls.push(point);
+                if times == Calls::Often {
+                    // Its operands are read again behind its first call, so they live across it.
+                    inst.uses().into_iter().for_each(|reg| touch(reg, point + 1, 1.0));
+                }
             }
             inst.def().into_iter().for_each(|reg| touch(reg, point + 1, 1.0));
             point += 2;

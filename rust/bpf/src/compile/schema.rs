@@ -6,21 +6,26 @@ use spile_core::error::Error;
 use spile_core::layout::{EventSchema, FieldSchema, FieldType, MAX_STRING, Role};
 use spile_core::spec::{BinaryOperator, Capture, Context, Expr, ProbeSpec, UnaryOperator};
 
+use super::SpanLayout;
 use super::access::{Access, Fields, Leaf};
 use super::names;
 
 /// The most bytes kept of a string whose length the script didn't limit.
 pub const DEFAULT_STRING_LIMIT: u32 = 4096;
 
-/// The columns of one target's events, and the expressions that fill them.
+/// What to say of an `at_start()` anywhere else.
+pub(super) const NO_START: &str = "only a span has a start, and what is taken there can't be from a start itself";
+
+/// The columns of one target's events, and the expressions that fill them. A span's target is an end of it.
 pub fn schema(
     probe: &ProbeSpec,
     probe_index: u32,
     target_index: u32,
     event_id: u16,
     fields: &dyn Fields,
+    span: Option<&SpanLayout>,
 ) -> Result<(EventSchema, Vec<Expr>), Error> {
-    let mut columns = Columns { fields, schemas: Vec::new(), exprs: Vec::new() };
+    let mut columns = Columns { fields, span, schemas: Vec::new(), exprs: Vec::new() };
     match &probe.capture {
         Capture::Fields { fields } => {
             for (index, capture) in fields.iter().enumerate() {
@@ -51,13 +56,14 @@ pub fn schema(
 
 struct Columns<'a> {
     fields: &'a dyn Fields,
+    span: Option<&'a SpanLayout>,
     schemas: Vec<FieldSchema>,
     exprs: Vec<Expr>,
 }
 
 impl Columns<'_> {
     fn add(&mut self, name: String, expr: &Expr, role: Role, place: &str) -> Result<(), Error> {
-        let ty = type_of(expr, self.fields, place)?;
+        let ty = type_of(expr, self.fields, self.span, place)?;
         let names = names::of(expr, self.fields);
         self.schemas.push(FieldSchema { name, ty, role, names });
         self.exprs.push(expr.clone());
@@ -113,7 +119,12 @@ pub fn uses_task(expr: &Expr) -> bool {
 }
 
 /// The type of the column that an expression fills.
-pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<FieldType, Error> {
+pub(super) fn type_of(
+    expr: &Expr,
+    fields: &dyn Fields,
+    span: Option<&SpanLayout>,
+    place: &str,
+) -> Result<FieldType, Error> {
     Ok(match expr {
         Expr::Field { path } => match fields.resolve(path)? {
             Access::Ctx { size, signed, .. } => FieldType::Int { size, signed },
@@ -143,20 +154,23 @@ pub(super) fn type_of(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<F
             Context::ProbeName => FieldType::Name,
         },
         Expr::Stack { space, .. } => FieldType::Stack { space: *space },
-        Expr::AtStart { .. } => return Err(Error::spec(place, "only a span has a start")),
+        Expr::AtStart { value } => match span.and_then(|span| span.find(value)) {
+            Some(kept) => kept.ty,
+            None => return Err(Error::spec(place, NO_START)),
+        },
         Expr::String { pointer, limit } => {
-            integer(pointer, fields, place)?;
+            integer(pointer, fields, span, place)?;
             if *limit == 0 || *limit > MAX_STRING {
                 return Err(Error::spec(place, format!("limit={limit}: a string can have 1 to {MAX_STRING} bytes")));
             }
             FieldType::String { limit: *limit }
         }
-        Expr::Int { .. } | Expr::Binary { .. } | Expr::Unary { .. } => integer(expr, fields, place)?,
+        Expr::Int { .. } | Expr::Binary { .. } | Expr::Unary { .. } => integer(expr, fields, span, place)?,
     })
 }
 
 /// The type of an integer expression; anything else is refused.
-fn integer(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<FieldType, Error> {
+fn integer(expr: &Expr, fields: &dyn Fields, span: Option<&SpanLayout>, place: &str) -> Result<FieldType, Error> {
     let wide = |signed| FieldType::Int { size: 8, signed };
     let is_u64 = |ty| ty == wide(false);
     Ok(match expr {
@@ -167,15 +181,17 @@ fn integer(expr: &Expr, fields: &dyn Fields, place: &str) -> Result<FieldType, E
             wide(*value <= i128::from(i64::MAX))
         }
         Expr::Binary { operator, left, right } => {
-            let (left, right) = (integer(left, fields, place)?, integer(right, fields, place)?);
+            let (left, right) = (integer(left, fields, span, place)?, integer(right, fields, span, place)?);
             match operator {
                 BinaryOperator::ShiftLeft | BinaryOperator::ShiftRight => wide(!is_u64(left)),
                 _ => wide(!is_u64(left) && !is_u64(right)),
             }
         }
-        Expr::Unary { operator: UnaryOperator::Negate, operand } => wide(!is_u64(integer(operand, fields, place)?)),
-        Expr::Unary { operator: UnaryOperator::Invert, operand } => integer(operand, fields, place)?,
-        _ => match type_of(expr, fields, place)? {
+        Expr::Unary { operator: UnaryOperator::Negate, operand } => {
+            wide(!is_u64(integer(operand, fields, span, place)?))
+        }
+        Expr::Unary { operator: UnaryOperator::Invert, operand } => integer(operand, fields, span, place)?,
+        _ => match type_of(expr, fields, span, place)? {
             FieldType::Int { size, signed } => FieldType::Int { size, signed },
             FieldType::Stack { .. } => return Err(Error::spec(place, "a stack is no number")),
             _ => return Err(Error::spec(place, "a string is no number")),

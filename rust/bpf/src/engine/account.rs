@@ -36,7 +36,7 @@ impl Account {
 
     /// What became of every hit.
     pub(super) fn row(&self, planned: &Planned, program: &LoadedProgram, maps: &Maps) -> Result<Row, Error> {
-        let words = maps.ledger_row(planned.layout.schema.id)?;
+        let words = maps.ledger_row(planned.id)?;
         let word = |entry: Ledger| words.get(entry as usize).copied().unwrap_or(0);
         let missed = self.missed(program)?;
         Ok(Row {
@@ -51,6 +51,12 @@ impl Account {
             faulted: word(Ledger::Faulted),
             stack_failed: word(Ledger::StackFailed),
             stack_definition_lost: word(Ledger::StackDefinitionLost),
+            unmatched: word(Ledger::Unmatched),
+            opened: word(Ledger::Opened),
+            already_open: word(Ledger::AlreadyOpen),
+            open_full: word(Ledger::OpenFull),
+            matched: word(Ledger::Matched),
+            overwritten: word(Ledger::Overwritten),
             ..Row::default()
         })
     }

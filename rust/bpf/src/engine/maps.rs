@@ -26,6 +26,7 @@ pub(super) struct Maps {
     scratch: Option<Map>,
     stack_cache: Option<Map>,
     pids: Option<Map>,
+    open: Vec<Map>,
     cpus: usize,
     rings_are_taken: bool,
 }
@@ -62,6 +63,7 @@ impl Maps {
         spec: &SessionSpec,
         events: usize,
         cpus: u32,
+        spans: &[OpenSpans],
         programs: impl Iterator<Item = &'p Program>,
     ) -> Result<Self, Error> {
         let wanted: BTreeSet<MapRef> = programs.flat_map(|program| &program.relocations).map(|(_, map)| *map).collect();
@@ -79,7 +81,8 @@ impl Maps {
             stack_cache: only_if(MapRef::StackCache, &|| {
                 Map::per_cpu_array("spile_stacks", 8, spec.limits.stack_cache)
             })?,
-            pids: spec.target.pid.map(|_| Map::hash("spile_pids", MOST_PIDS)).transpose()?,
+            pids: spec.target.pid.map(|_| Map::hash("spile_pids", 4, 4, MOST_PIDS)).transpose()?,
+            open: spans.iter().map(OpenSpans::make).collect::<Result<_, _>>()?,
             cpus: cpu::possible()?.len(),
             rings_are_taken: false,
             gate,
@@ -110,6 +113,7 @@ impl Maps {
             MapRef::Scratch => self.scratch.as_ref(),
             MapRef::StackCache => self.stack_cache.as_ref(),
             MapRef::Pids => self.pids.as_ref(),
+            MapRef::Open(span) => self.open.get(usize::from(span)),
         }
     }
 
@@ -131,6 +135,11 @@ impl Maps {
         self.fence.update(&0_u32.to_ne_bytes(), &self.gate.fd().as_raw_fd().to_ne_bytes())
     }
 
+    /// How many of each span's starts are without an end.
+    pub(super) fn count_open(&self) -> Result<Vec<u64>, Error> {
+        self.open.iter().map(Map::count).collect()
+    }
+
     /// A row of the ledger, summed over the CPUs.
     pub(super) fn ledger_row(&self, id: u16) -> Result<Vec<u64>, Error> {
         self.ledger.sum_per_cpu(id.into(), self.cpus)
@@ -148,6 +157,37 @@ impl Maps {
                 Err(Error::engine("this session sees every process, so there is no filter to let one more through"))
             }
         }
+    }
+}
+
+/// The table of one span's starts.
+#[derive(Debug, Clone)]
+pub(super) struct OpenSpans {
+    /// Bytes of an entry.
+    pub value_size: u32,
+    /// How many there are at once.
+    pub max_open: u32,
+    /// Where the spec says so.
+    pub place: String,
+}
+
+impl OpenSpans {
+    fn make(&self) -> Result<Map, Error> {
+        self.check(available_memory().unwrap_or(u64::MAX))?;
+        Map::hash("spile_open", 8, self.value_size, self.max_open)
+    }
+
+    fn check(&self, available: u64) -> Result<(), Error> {
+        let Self { value_size, max_open, place } = self;
+        // Beside the value there are the key and what the kernel keeps of an entry itself.
+        if u64::from(*max_open) * (u64::from(*value_size) + 64) <= available / 2 {
+            return Ok(());
+        }
+        let fault = format!(
+            "max_open={max_open}: with {value_size} bytes each, that is more than half of the {available} bytes of memory \
+             that are free; take less, or lower the limit= of strings at the start"
+        );
+        Err(Error::spec(format!("{place}.span.max_open"), fault))
     }
 }
 
@@ -180,7 +220,16 @@ fn ring_array(rings: &[(Map, u32)]) -> Result<Map, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_buffer;
+    use super::{OpenSpans, check_buffer};
+
+    #[test]
+    fn open_spans_fit_the_memory() {
+        let spans = |max_open| OpenSpans { value_size: 4160, max_open, place: "probes[2]".into() };
+        assert!(spans(65_536).check(1 << 30).is_ok());
+        let error = spans(1 << 20).check(1 << 30).map_or_else(|error| error.to_string(), |()| String::new());
+        assert!(error.contains("max_open=1048576: with 4160 bytes each"), "{error}");
+        assert!(error.ends_with("(at probes[2].span.max_open)"), "{error}");
+    }
 
     #[test]
     fn a_buffer_fits_the_machine() {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (and
-//! `shortcut` makes some of them cheaper), `plan` compiles,
+//! `shortcut` makes some of them cheaper), `plan` compiles, and `spans` what is between two probes,
 //! `maps` makes and names maps, `follow` keeps the tree of processes, `source` reads a ring, `account` reads the ledger.
 //! Dropping the engine detaches and leaves nothing behind.
 
@@ -20,13 +20,14 @@ mod place;
 mod plan;
 mod shortcut;
 mod source;
+mod spans;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use spile_core::error::Error;
 use spile_core::event::Layouts;
-use spile_core::loss::Row;
+use spile_core::loss::{self, Row};
 use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
 
@@ -75,13 +76,13 @@ impl Engine {
         maps::check_sizes(&spec.limits)?;
         privilege::check("tracing")?;
         let kernel = KernelView::default();
-        let planned = plan::plan(spec, cpus, &kernel)?;
+        let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, &kernel)?;
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
         let follow = follow::prepare(&spec.target, &kernel)?;
         let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
-        let maps = Maps::create(spec, planned.len(), cpus, wanted)?;
-        let layouts = Layouts::new(planned.iter().map(|planned| planned.layout.clone()).collect())?;
+        let maps = Maps::create(spec, planned.len(), cpus, &spans, wanted)?;
+        let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
         let mut probes = Vec::with_capacity(planned.len());
         for planned in planned {
@@ -154,7 +155,15 @@ impl Engine {
 
     /// What became of every hit so far: a row for each target.
     pub fn ledger(&self) -> Result<Vec<Row>, Error> {
-        self.probes.iter().map(|probe| probe.account.row(&probe.planned, &probe.program, &self.maps)).collect()
+        let row = |probe: &Probe| probe.account.row(&probe.planned, &probe.program, &self.maps);
+        let mut rows = self.probes.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        loss::settle(&mut rows);
+        Ok(rows)
+    }
+
+    /// How many starts of each span are without an end now, counted in their tables.
+    pub fn open_spans(&self) -> Result<Vec<u64>, Error> {
+        self.maps.count_open()
     }
 
     /// Children of followed processes that found no room in the filter: their events are missing.
@@ -174,7 +183,7 @@ impl Engine {
 
     /// Event ids and what they are called.
     pub fn names(&self) -> Vec<(u16, String)> {
-        self.probes.iter().map(|probe| (probe.planned.layout.schema.id, probe.planned.name.clone())).collect()
+        self.probes.iter().map(|probe| (probe.planned.id, probe.planned.name.clone())).collect()
     }
 
     /// The numbers of its programs in the kernel's own list, those that follow processes included.

@@ -1,7 +1,7 @@
 //! Where a program goes. In: a [`Target`]. Out: its fields, the program's kind, and how it is attached.
 
 use spile_core::error::Error;
-use spile_core::spec::{PathStep, Target};
+use spile_core::spec::{Expr, PathStep, StackSpace, Target};
 
 use super::kernel_view::KernelView;
 use super::shortcut;
@@ -52,7 +52,28 @@ pub(super) struct Wants<'a> {
     pub kernel_stack: bool,
 }
 
-impl Wants<'_> {
+impl<'a> Wants<'a> {
+    /// Looks over what is computed at the target. What is from a span's start isn't.
+    pub(super) fn add(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::Field { path } => self.paths.push(path),
+            Expr::Stack { space, .. } => self.kernel_stack |= *space == StackSpace::Kernel,
+            Expr::Binary { left, right, .. } => {
+                self.add(left);
+                self.add(right);
+            }
+            Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => self.add(inner),
+            Expr::AtStart { .. } | Expr::Context { .. } | Expr::Int { .. } => {}
+        }
+    }
+
+    /// What another one wants, too.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.paths.extend(other.paths);
+        self.everything |= other.everything;
+        self.kernel_stack |= other.kernel_stack;
+    }
+
     /// Whether a path goes on behind a field by name, which only the kernel's types can tell about.
     fn types(&self) -> bool {
         self.paths.iter().any(|path| path.iter().skip(1).any(|step| matches!(step, PathStep::Name(_))))

@@ -4,14 +4,36 @@ use std::fmt::Write as _;
 
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
-use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec, StackSpace};
+use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec};
 
 use super::kernel_view::KernelView;
+use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
+use super::spans;
 use crate::compile::{Filter, KernelOffsets, Options, Program, compile, exprs_of, schema, uses_task};
+
+/// Everything that a session needs in the kernel.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// In the order in which they are attached.
+    pub programs: Vec<Planned>,
+    /// The tables of spans, by their numbers.
+    pub spans: Vec<OpenSpans>,
+}
+
+/// What every program is made for.
+pub(super) struct Scene<'a> {
+    pub spec: &'a SessionSpec,
+    pub cpus: u32,
+    pub kernel: &'a KernelView,
+}
+
+/// Programs' numbers: rows of the ledger, and ids of events where there are any.
+pub(super) struct Ids(u32);
 
 /// A target's program, ready to be loaded.
 pub(super) struct Planned {
+    pub id: u16,
     pub probe: u32,
     pub target: u32,
     pub name: String,
@@ -19,7 +41,8 @@ pub(super) struct Planned {
     /// Ends its errors: which probe it is, and where it is declared.
     pub suffix: String,
     pub attachment: Attachment,
-    pub layout: EventLayout,
+    /// None where a hit is no event: at the start of a span.
+    pub layout: Option<EventLayout>,
     pub program: Program,
 }
 
@@ -27,14 +50,17 @@ impl Planned {
     /// For whoever wants to read it.
     pub(super) fn explained(&self) -> String {
         let mut text = format!("{}{}\n", self.spelling, self.suffix);
-        let layout = &self.layout;
-        let _ = writeln!(
-            text,
-            "event {}: {} to {} bytes, attached as {:?}",
-            layout.schema.id, layout.fixed_size, layout.max_size, self.attachment
-        );
-        for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
-            let _ = writeln!(text, "  +{} {}: {:?}", slot.offset.unwrap_or(0), field.name, field.ty);
+        let Self { id, attachment, layout, .. } = self;
+        let _ = match layout {
+            Some(EventLayout { fixed_size, max_size, .. }) => {
+                writeln!(text, "event {id}: {fixed_size} to {max_size} bytes, attached as {attachment:?}")
+            }
+            None => writeln!(text, "row {id} of the ledger, attached as {attachment:?}"),
+        };
+        if let Some(layout) = layout {
+            for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
+                let _ = writeln!(text, "  +{} {}: {:?}", slot.offset.unwrap_or(0), field.name, field.ty);
+            }
         }
         text + self.program.ir_text() + &self.program.disassembly()
     }
@@ -45,7 +71,8 @@ pub(super) fn located(error: Error, probe: &ProbeSpec) -> Error {
     suffixed(error, &suffix(probe))
 }
 
-fn suffix(probe: &ProbeSpec) -> String {
+/// Which probe it is, and where it is declared.
+pub(super) fn suffix(probe: &ProbeSpec) -> String {
     match &probe.declared_at {
         Some(place) => format!(" (probe {}, declared at {place})", probe.name),
         None => format!(" (probe {})", probe.name),
@@ -66,15 +93,49 @@ pub(super) fn suffixed(mut error: Error, suffix: &str) -> Error {
     error
 }
 
+impl Scene<'_> {
+    /// How the program of this number is compiled.
+    pub(super) fn options(&self, event_id: u16) -> Options {
+        let Self { spec, cpus, .. } = self;
+        Options {
+            event_id,
+            stack_depth: spec.limits.stack_depth,
+            stack_cache: spec.limits.stack_cache,
+            self_tgid: spec.target.exclude_self.then(std::process::id),
+            target: Filter { pids: spec.target.pid.is_some(), cgroup: spec.target.cgroup },
+            cpus: *cpus,
+        }
+    }
+}
+
+impl Ids {
+    pub(super) fn next(&mut self) -> Result<u16, Error> {
+        self.0 += 1;
+        u16::try_from(self.0).map_err(|_| Error::spec("probes", "a session can have at most 65,535 targets"))
+    }
+}
+
 /// Compiles every target of every probe.
-pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result<Vec<Planned>, Error> {
-    let (mut planned, mut errors) = (Vec::new(), Vec::new());
+pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result<Plan, Error> {
+    let scene = Scene { spec, cpus, kernel };
+    let (mut plan, mut ids, mut errors) = (Plan::default(), Ids(0), Vec::new());
     for (probe_index, probe) in spec.probes.iter().enumerate() {
-        for target_index in 0..probe.targets.len() {
-            let id = planned.len() + errors.len() + 1;
-            match one(spec, (probe_index, target_index), id, cpus, kernel) {
-                Ok(one) => planned.push(one),
-                Err(error) => errors.push(located(error, probe)),
+        if probe.span.is_some() {
+            let number = u16::try_from(plan.spans.len()).map_err(|_| Error::spec("probes", "too many spans"))?;
+            match spans::plan(&scene, probe_index, number, &mut ids) {
+                Ok((programs, open)) => {
+                    plan.programs.extend(programs);
+                    plan.spans.push(open);
+                }
+                Err(error) => errors.push(error),
+            }
+        } else if probe.deliver || !probe.aggregates.is_empty() {
+            // What does neither is a side of a span, and is there only as that.
+            for target_index in 0..probe.targets.len() {
+                match one(&scene, (probe_index, target_index), &mut ids) {
+                    Ok(one) => plan.programs.push(one),
+                    Err(error) => errors.push(located(error, probe)),
+                }
             }
         }
     }
@@ -86,52 +147,39 @@ pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result
             true
         }
     });
-    Error::all(errors).map_or(Ok(planned), Err)
+    Error::all(errors).map_or(Ok(plan), Err)
 }
 
-fn one(
-    spec: &SessionSpec,
-    (probe_index, target_index): (usize, usize),
-    id: usize,
-    cpus: u32,
-    kernel: &KernelView,
-) -> Result<Planned, Error> {
+fn one(scene: &Scene<'_>, (probe_index, target_index): (usize, usize), ids: &mut Ids) -> Result<Planned, Error> {
+    let Scene { spec, kernel, .. } = *scene;
     let (probe, target) = (&spec.probes[probe_index], &spec.probes[probe_index].targets[target_index]);
     let at = |error| placed(error, &format!("probes[{probe_index}].targets[{target_index}]"));
-    let too_many = || Error::spec("probes", "a session can have at most 65,535 targets");
-    let id = u16::try_from(id).map_err(|_| too_many())?;
-    let (probe_number, target_number) = (narrow(probe_index)?, narrow(target_index)?);
+    let (probe_number, target_number, id) = (narrow(probe_index)?, narrow(target_index)?, ids.next()?);
     let place = resolve(target, &wants(probe), kernel).map_err(at)?;
-    let (schema, columns) = schema(probe, probe_number, target_number, id, &*place.fields)?;
+    let (schema, columns) = schema(probe, probe_number, target_number, id, &*place.fields, None)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
-    let options = Options {
-        event_id: id,
-        stack_depth: spec.limits.stack_depth,
-        stack_cache: spec.limits.stack_cache,
-        self_tgid: spec.target.exclude_self.then(std::process::id),
-        target: Filter { pids: spec.target.pid.is_some(), cgroup: spec.target.cgroup },
-        cpus,
-    };
+    let options = scene.options(id);
     let Place { kind, fields, attachment, name } = place;
     let program = compile(kind, probe, &layout, &columns, &*fields, &offsets, &options)?;
-    let (spelling, suffix) = (target.spelling(), suffix(probe));
-    Ok(Planned { probe: probe_number, target: target_number, name, spelling, suffix, attachment, layout, program })
+    let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
+    Ok(Planned { id, probe: probe_number, target: target_number, name, spelling, suffix, attachment, layout, program })
 }
 
-fn narrow(index: usize) -> Result<u32, Error> {
+pub(super) fn narrow(index: usize) -> Result<u32, Error> {
     u32::try_from(index).map_err(|_| Error::spec("probes", "a session of an absurd size"))
 }
 
 /// Completes the path of an error from a target.
-fn placed(error: Error, place: &str) -> Error {
+pub(super) fn placed(error: Error, place: &str) -> Error {
     match error {
         Error::Spec { path, message } => Error::Spec { path: format!("{place}.{path}"), message },
         other => other,
     }
 }
 
-fn exprs(probe: &ProbeSpec) -> Vec<&Expr> {
+/// Everything that a probe computes.
+pub(super) fn exprs(probe: &ProbeSpec) -> Vec<&Expr> {
     let captures = match &probe.capture {
         Capture::Fields { fields } => fields.iter().map(|field| &field.expr).collect(),
         Capture::All => Vec::new(),
@@ -146,23 +194,7 @@ fn needs_task(probe: &ProbeSpec, columns: &[Expr]) -> bool {
 }
 
 fn wants(probe: &ProbeSpec) -> Wants<'_> {
-    fn look<'a>(expr: &'a Expr, wants: &mut Wants<'a>) {
-        match expr {
-            Expr::Field { path } => wants.paths.push(path),
-            Expr::Stack { space, .. } => wants.kernel_stack |= *space == StackSpace::Kernel,
-            Expr::Binary { left, right, .. } => {
-                look(left, wants);
-                look(right, wants);
-            }
-            Expr::Unary { operand: inner, .. }
-            | Expr::String { pointer: inner, .. }
-            | Expr::AtStart { value: inner } => {
-                look(inner, wants);
-            }
-            Expr::Context { .. } | Expr::Int { .. } => {}
-        }
-    }
     let mut wants = Wants { everything: probe.capture == Capture::All, ..Wants::default() };
-    exprs(probe).into_iter().for_each(|expr| look(expr, &mut wants));
+    exprs(probe).into_iter().for_each(|expr| wants.add(expr));
     wants
 }

@@ -34,9 +34,10 @@ impl Map {
         Self::create(&shape(name, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, value_size, entries))
     }
 
-    /// A hash with keys and values of 4 bytes, all of its entries allocated at once.
-    pub fn hash(name: &str, entries: u32) -> Result<Self, Error> {
-        Self::create(&shape(name, bpf_map_type::BPF_MAP_TYPE_HASH, 4, entries))
+    /// A hash, all of its entries allocated at once.
+    pub fn hash(name: &str, key_size: u32, value_size: u32, entries: u32) -> Result<Self, Error> {
+        let hash = shape(name, bpf_map_type::BPF_MAP_TYPE_HASH, value_size, entries);
+        Self::create(&MapShape { key_size, ..hash })
     }
 
     /// A ring of `bytes`: a power of two, at least a page.
@@ -88,6 +89,18 @@ impl Map {
         Ok(keys)
     }
 
+    /// The number of entries of a hash. One that is removed meanwhile may make others count twice.
+    pub fn count(&self) -> Result<u64, Error> {
+        let (mut count, mut last, mut next) = (0, None, vec![0; self.key_size]);
+        while bpf::next_key(self.fd(), last.as_deref(), &mut next)
+            .map_err(|error| Error::engine(format!("counting a map's keys: {error}")))?
+        {
+            count += 1;
+            last = Some(next.clone());
+        }
+        Ok(count)
+    }
+
     /// Reads an entry of a per-CPU array of `u64`s: the sum over `cpus`, the possible ones.
     pub fn sum_per_cpu(&self, key: u32, cpus: usize) -> Result<Vec<u64>, Error> {
         let row = self.value_size.next_multiple_of(8);
@@ -118,7 +131,9 @@ fn refused(shape: &MapShape<'_>, error: &io::Error) -> Error {
     let what = format!("making the map {} ({} entries or bytes)", shape.name, shape.max_entries);
     match error.raw_os_error() {
         Some(libc::EPERM) => privilege::missing(&what),
-        Some(libc::ENOMEM) => Error::engine(format!("{what}: the kernel has not enough memory; lower buffer=")),
+        Some(libc::ENOMEM) => {
+            Error::engine(format!("{what}: the kernel has not enough memory; lower buffer=, or a span's max_open="))
+        }
         Some(libc::EINVAL) if shape.kind as u32 == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32 => Error::Unsupported {
             message: format!(
                 "{what}: this kernel has no BPF ring buffers, which came with 5.8; `spile doctor` says what works"

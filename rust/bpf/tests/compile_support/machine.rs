@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use rbpf::{EbpfVmRaw, ebpf};
-use spile_bpf::compile::{MapRef, Program};
+use spile_bpf::compile::{Ledger, MapRef, Program};
 
 /// Where a machine's kernel memory begins, as a program sees it.
 pub const KERNEL: u64 = 0xffff_8880_0000_0000;
@@ -20,7 +20,13 @@ const EFAULT: u64 = -14_i64 as u64;
 #[derive(Default)]
 pub struct Machine {
     pub gate: Box<[u64; 1]>,
-    pub ledger: Box<[u64; 8]>,
+    pub ledger: Box<[u64; Ledger::ENTRIES as usize]>,
+    /// What spans keep: values by key.
+    pub open: HashMap<u64, Box<[u8]>>,
+    /// How many of them there can be.
+    pub max_open: usize,
+    /// Bytes of each.
+    pub kept_size: usize,
     pub scratch: Vec<u64>,
     pub cache: Vec<u64>,
     pub kernel: Vec<u8>,
@@ -64,8 +70,14 @@ impl Machine {
             cache: vec![0; 1024],
             comm: *b"a-command\0......",
             room: usize::MAX,
+            max_open: 2,
             ..Self::default()
         }
+    }
+
+    /// One whose spans keep so many bytes each.
+    pub fn keeping(bytes: u32) -> Self {
+        Self { kept_size: bytes as usize, ..Self::new() }
     }
 
     /// Runs a program once.
@@ -93,8 +105,10 @@ impl Machine {
         }
         let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut vm = EbpfVmRaw::new(Some(&code)).unwrap();
-        let helpers: [(u32, ebpf::Helper); 15] = [
+        let helpers: [(u32, ebpf::Helper); 17] = [
             (1, map_lookup),
+            (2, map_update),
+            (3, map_delete),
             (5, |_, _, _, _, _| TIME),
             (8, |_, _, _, _, _| CPU),
             (14, |_, _, _, _, _| PID << 32 | TID),
@@ -131,6 +145,10 @@ impl Machine {
         if (self.ctx.0..self.ctx.0 + self.ctx.1).contains(&from) {
             return Some(from_memory(from, (self.ctx.0 + self.ctx.1 - from) as usize));
         }
+        let scratch = self.scratch.as_ptr() as u64;
+        if space == KERNEL && (scratch..scratch + 8 * self.scratch.len() as u64).contains(&from) {
+            return Some(from_memory(from, (scratch + 8 * self.scratch.len() as u64 - from) as usize));
+        }
         let bytes = if space == KERNEL { &self.kernel } else { &self.user };
         let start = usize::try_from(from.checked_sub(space)?).ok()?;
         bytes.get(start..).filter(|rest| !rest.is_empty()).map(<[u8]>::to_vec)
@@ -138,13 +156,45 @@ impl Machine {
 }
 
 fn map_lookup(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
-    let key = u32::from_le_bytes(from_memory(key, 4).try_into().unwrap());
-    with(|machine| match machine.maps[map as usize] {
-        MapRef::Ledger => machine.ledger.as_ptr() as u64,
-        MapRef::Scratch => machine.scratch.as_ptr() as u64 + 20_480 * u64::from(key),
-        MapRef::StackCache => machine.cache.as_ptr() as u64 + 8 * u64::from(key),
-        MapRef::Pids => u64::from(machine.pids.contains(&key)) * machine.pids.as_ptr() as u64,
-        other => panic!("{other:?} is not looked into"),
+    with(|machine| {
+        if let MapRef::Open(_) = machine.maps[map as usize] {
+            let key = u64::from_le_bytes(from_memory(key, 8).try_into().unwrap());
+            return machine.open.get(&key).map_or(0, |value| value.as_ptr() as u64);
+        }
+        let key = u32::from_le_bytes(from_memory(key, 4).try_into().unwrap());
+        match machine.maps[map as usize] {
+            MapRef::Ledger => machine.ledger.as_ptr() as u64,
+            MapRef::Scratch => machine.scratch.as_ptr() as u64 + 20_480 * u64::from(key),
+            MapRef::StackCache => machine.cache.as_ptr() as u64 + 8 * u64::from(key),
+            MapRef::Pids => u64::from(machine.pids.contains(&key)) * machine.pids.as_ptr() as u64,
+            other => panic!("{other:?} is not looked into"),
+        }
+    })
+}
+
+fn open_key(machine: &Machine, map: u64, key: u64) -> u64 {
+    assert!(matches!(machine.maps[map as usize], MapRef::Open(_)), "only spans write to maps");
+    u64::from_le_bytes(from_memory(key, 8).try_into().unwrap())
+}
+
+fn map_update(map: u64, key: u64, value: u64, flags: u64, _: u64) -> u64 {
+    with(|machine| {
+        let key = open_key(machine, map, key);
+        match (flags, machine.open.contains_key(&key)) {
+            (1, true) => return -17_i64 as u64,
+            (2, false) => return -2_i64 as u64,
+            (1, false) if machine.open.len() >= machine.max_open => return -7_i64 as u64,
+            _ => {}
+        }
+        machine.open.insert(key, from_memory(value, machine.kept_size).into());
+        0
+    })
+}
+
+fn map_delete(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
+    with(|machine| {
+        let key = open_key(machine, map, key);
+        if machine.open.remove(&key).is_some() { 0 } else { -2_i64 as u64 }
     })
 }
 

@@ -5,12 +5,15 @@
 
 pub mod machine;
 
-use spile_bpf::compile::{Access, Fields, Filter, KernelOffsets, Options, Program, ProgramKind, compile, schema};
+use spile_bpf::compile::{
+    Access, Fields, Filter, KernelOffsets, Options, Program, ProgramKind, Side, Site, SpanLayout, compile, compile_end,
+    compile_start, exprs_of, schema,
+};
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
 use spile_core::spec::{
     AggregateFunction, AggregateSpec, Attach, BinaryOperator, Capture, CompareOperator, Condition, Context, Expr,
-    NamedExpr, PathStep, ProbeSpec, StackSpace, Target, UnaryOperator,
+    NamedExpr, PathStep, ProbeSpec, SpanSpec, StackSpace, Target, UnaryOperator,
 };
 
 /// Fields by name.
@@ -105,8 +108,48 @@ pub fn compiled(
     fields: &dyn Fields,
     options: &Options,
 ) -> (EventLayout, Program) {
-    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields).unwrap();
+    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields, None).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
     let program = compile(kind, probe, &layout, &columns, fields, &OFFSETS, options).unwrap();
     (layout, program)
+}
+
+pub fn at_start(value: Expr) -> Expr {
+    Expr::AtStart { value: Box::new(value) }
+}
+
+/// A span's probe: what is paired is said by whoever compiles it.
+pub fn span(captures: &[Expr], condition: Option<Condition>, restart: bool) -> ProbeSpec {
+    let span = Some(SpanSpec { start: Vec::new(), end: Vec::new(), restart, max_open: 2 });
+    ProbeSpec { targets: Vec::new(), span, ..probe(captures, condition) }
+}
+
+/// A span's two programs, of one kind and with one key.
+pub struct Pair {
+    pub kept: SpanLayout,
+    pub layout: EventLayout,
+    pub start: Program,
+    pub end: Program,
+}
+
+pub fn paired(
+    kind: ProgramKind,
+    probe: &ProbeSpec,
+    key: &Expr,
+    of_start: (&dyn Fields, Option<&Condition>),
+    of_end: (&dyn Fields, Option<&Condition>),
+    options: &Options,
+) -> Result<Pair, Error> {
+    let Capture::Fields { fields } = &probe.capture else { panic!("only captures by name") };
+    let exprs = fields.iter().map(|field| &field.expr);
+    let exprs =
+        exprs.chain(probe.condition.iter().flat_map(exprs_of)).chain(probe.aggregates.iter().flat_map(|a| &a.by));
+    let kept = SpanLayout::compute(exprs, &[of_start.0], "probes[2]")?;
+    let side = |probe, condition| Side { number: 0, layout: &kept, key, probe, condition };
+    let site = |fields| Site { kind, fields, offsets: &OFFSETS, options };
+    let start = compile_start(&site(of_start.0), probe, 2, side(0, of_start.1))?;
+    let (schema, columns) = schema(probe, 2, 0, options.event_id, of_end.0, Some(&kept))?;
+    let layout = EventLayout::compute(schema, Encoding::Aligned)?;
+    let end = compile_end(&site(of_end.0), probe, side(1, of_end.1), &layout, &columns)?;
+    Ok(Pair { kept, layout, start, end })
 }

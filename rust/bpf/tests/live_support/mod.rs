@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod session;
+pub mod span;
 
 use spile_bpf::kernel::map::Map;
 

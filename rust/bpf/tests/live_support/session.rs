@@ -61,6 +61,8 @@ pub struct Outcome {
     pub stacks: Arc<StackTable>,
     pub late: Vec<u64>,
     pub lost_children: u64,
+    /// Starts without an end, of each span, counted in its table.
+    pub open: Vec<u64>,
 }
 
 impl Outcome {
@@ -177,12 +179,12 @@ pub fn try_run(spec: &SessionSpec, workload: impl FnOnce(&Engine)) -> Result<Out
     engine.start()?;
     workload(&engine);
     engine.close()?;
-    let rows = engine.ledger()?;
+    let (rows, open) = (engine.ledger()?, engine.open_spans()?);
     while !merge.turn(&mut sink, false)?.ended {}
     engine.detach();
     assert_eq!(rows, engine.ledger()?, "nothing is counted behind the gate");
     let lost_children = engine.lost_children()?;
-    Ok(Outcome { events, rows, stacks, late: merge.late().to_vec(), lost_children })
+    Ok(Outcome { events, rows, stacks, late: merge.late().to_vec(), lost_children, open })
 }
 
 pub fn named(name: &str, probe: ProbeSpec) -> ProbeSpec {

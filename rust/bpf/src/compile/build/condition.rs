@@ -32,13 +32,12 @@ pub(super) fn reads_strings(condition: &Condition) -> bool {
 }
 
 impl Build<'_> {
-    /// Goes on only where the probe's condition holds.
-    pub(super) fn decide(&mut self) -> Result<(), Error> {
-        let Some(condition) = &self.request.probe.condition else {
+    /// Goes on only where the condition of this probe holds.
+    pub(super) fn decide(&mut self, condition: Option<&Condition>, probe: u32) -> Result<(), Error> {
+        let Some(condition) = condition else {
             return Ok(());
         };
-        let before = self.place.clone();
-        self.place = format!("{before}.where");
+        let before = std::mem::replace(&mut self.place, format!("probes[{probe}].where"));
         self.share_among(exprs_of(condition).into_iter());
         self.prepare_strings(condition);
         let (yes, no, fault) = (self.f.block(), self.fate(Ledger::Filtered), self.fate(Ledger::Faulted));

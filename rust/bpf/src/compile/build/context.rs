@@ -86,9 +86,11 @@ impl Build<'_> {
                 Some(time) => Int::reg(time, 8, false),
                 None => Int::reg(raw(self, Helper::KtimeGetNs), 8, false),
             },
-            (Context::Ret | Context::Error | Context::Elapsed, _) => {
-                return self.refuse("only a return or a span has it");
-            }
+            (Context::Elapsed, _) => match self.elapsed {
+                Some(elapsed) => Int::reg(elapsed, 8, false),
+                None => return self.refuse("only a return or a span has it, at its end"),
+            },
+            (Context::Ret | Context::Error, _) => return self.refuse("only a return has it"),
             (Context::ProbeName, _) => Int::constant(i64::from(self.request.options.event_id), 2, false),
             _ => return self.refuse("comm is a string: compare it with strings"),
         })
@@ -122,10 +124,8 @@ fn facts_of(expr: &Expr, facts: &mut Vec<SharedFact>) {
             facts_of(left, facts);
             facts_of(right, facts);
         }
-        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } | Expr::AtStart { value: inner } => {
-            facts_of(inner, facts)
-        }
-        Expr::Field { .. } | Expr::Stack { .. } | Expr::Int { .. } => {}
+        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } => facts_of(inner, facts),
+        Expr::AtStart { .. } | Expr::Field { .. } | Expr::Stack { .. } | Expr::Int { .. } => {}
     }
 }
 

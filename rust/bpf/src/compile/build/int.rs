@@ -82,7 +82,7 @@ impl Build<'_> {
                 })
             }
             Expr::Stack { .. } => self.refuse("a stack is no number"),
-            Expr::AtStart { .. } => self.refuse("only a span has a start"),
+            Expr::AtStart { value } => self.kept_int(value, fault),
             Expr::String { .. } => self.refuse("a string is no number"),
         }
     }

@@ -11,6 +11,7 @@ mod int;
 mod record;
 mod ring;
 mod scratch;
+mod span;
 mod stack;
 mod string;
 
@@ -22,6 +23,7 @@ use spile_core::spec::{Expr, ProbeSpec, StackSpace};
 
 use super::access::Fields;
 use super::ir::{Arg, BinOp, Block, Cmp, Function, Helper, Inst, Slot, Terminator, Ty, VReg};
+use super::span::Side;
 use super::{KernelOffsets, Ledger, MapRef, Options, ProgramKind};
 
 pub(super) use context::SharedFact;
@@ -31,11 +33,24 @@ pub use context::exprs_of;
 pub(super) struct Request<'a> {
     pub kind: ProgramKind,
     pub probe: &'a ProbeSpec,
-    pub layout: &'a EventLayout,
+    /// The probe's place in the spec.
+    pub index: u32,
+    pub role: Role<'a>,
     pub columns: &'a [Expr],
     pub fields: &'a dyn Fields,
     pub offsets: &'a KernelOffsets,
     pub options: &'a Options,
+}
+
+/// What the program is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Role<'a> {
+    /// Each hit is an event.
+    Event(&'a EventLayout),
+    /// Each hit begins a span.
+    Start { side: Side<'a>, restart: bool },
+    /// Each hit ends a span, and is its event.
+    End { side: Side<'a>, layout: &'a EventLayout },
 }
 
 /// Bytes of the stack buffer that numbers, keys and short strings pass through.
@@ -56,6 +71,11 @@ struct Build<'a> {
     shared: HashMap<SharedFact, VReg>,
     stacks: HashMap<(StackSpace, u32), VReg>,
     time: Option<VReg>,
+    /// What this end of a span has taken.
+    taken: Option<span::Taken<'a>>,
+    elapsed: Option<VReg>,
+    /// Bytes at the end of scratch that a span's entry takes.
+    kept_size: u32,
     /// The place in the spec, for errors.
     place: String,
 }
@@ -79,14 +99,15 @@ pub(super) fn build(request: &Request<'_>) -> Result<Function, Error> {
         shared: HashMap::new(),
         stacks: HashMap::new(),
         time: None,
-        place: format!("probes[{}]", request.layout.schema.probe),
+        taken: None,
+        elapsed: None,
+        kept_size: 0,
+        place: format!("probes[{}]", request.index),
     };
     build.gate();
     build.target_filter();
     build.open_ledger();
-    build.decide()?;
-    build.walk_stacks()?;
-    build.record()?;
+    build.rest()?;
     Ok(build.finish())
 }
 
@@ -98,10 +119,40 @@ pub(super) fn program_name(probe: &str) -> String {
 
 /// Numbers need 8 bytes; only strings in conditions need more.
 fn buffer_size(request: &Request<'_>) -> u32 {
-    if request.probe.condition.as_ref().is_some_and(condition::reads_strings) { BUFFER } else { 8 }
+    let (of_side, of_probe) = match &request.role {
+        Role::Event(_) => (None, request.probe.condition.as_ref()),
+        Role::Start { side, .. } => (side.condition, None),
+        Role::End { side, .. } => (side.condition, request.probe.condition.as_ref()),
+    };
+    let reads = [of_side, of_probe].into_iter().flatten().any(condition::reads_strings);
+    if reads { BUFFER } else { 8 }
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    /// What follows once a hit is one.
+    fn rest(&mut self) -> Result<(), Error> {
+        let Request { probe, index, role, .. } = *self.request;
+        match role {
+            Role::Event(layout) => self.event(probe, index, layout),
+            Role::Start { side, restart } => {
+                self.decide(side.condition, side.probe)?;
+                self.begin_span(&side, restart)
+            }
+            Role::End { side, layout } => {
+                self.decide(side.condition, side.probe)?;
+                self.end_span(&side)?;
+                self.event(probe, index, layout)
+            }
+        }
+    }
+
+    fn event(&mut self, probe: &'a ProbeSpec, index: u32, layout: &'a EventLayout) -> Result<(), Error> {
+        self.decide(probe.condition.as_ref(), index)?;
+        let columns: Vec<&Expr> = self.request.columns.iter().collect();
+        self.walk_stacks(&columns);
+        self.record(layout)
+    }
+
     fn gate(&mut self) {
         let gate = self.f.reg(Ty::Ptr);
         self.f.push(Inst::MapValue { dst: gate, map: MapRef::Gate });

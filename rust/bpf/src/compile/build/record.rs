@@ -4,7 +4,7 @@
 //! copied. A column whose read faults is 0 with its bit set in the null mask.
 
 use spile_core::error::Error;
-use spile_core::layout::{ALIGNED_ID, ALIGNED_TIME, FieldType};
+use spile_core::layout::{ALIGNED_ID, ALIGNED_TIME, EventLayout, FieldType};
 use spile_core::spec::{Context, Expr};
 
 use super::super::access::{Access, Leaf};
@@ -17,7 +17,8 @@ use super::ring::NO_WAKEUP;
 const NULLS_SHIFT: usize = 16;
 
 /// A record being written.
-struct Record {
+struct Record<'a> {
+    layout: &'a EventLayout,
     base: VReg,
     nulls: VReg,
     /// The next byte of the tail, and the most that it can be so far.
@@ -26,13 +27,19 @@ struct Record {
     faults: Vec<(Block, usize, Block)>,
 }
 
-impl Build<'_> {
+impl Record<'_> {
+    fn slot(&self, column: usize) -> (u32, u32) {
+        let slot = self.layout.slots[column];
+        (slot.offset.unwrap_or(0), slot.size)
+    }
+}
+
+impl<'a> Build<'a> {
     /// Writes and sends the record.
-    pub(super) fn record(&mut self) -> Result<(), Error> {
-        let layout = self.request.layout;
+    pub(super) fn record(&mut self, layout: &'a EventLayout) -> Result<(), Error> {
         self.share_among(self.request.columns.iter());
         // Rounding each string up makes the tail a little longer than the layout's.
-        if layout.max_size + 8 * layout.slots.len() as u32 > SCRATCH_SIZE {
+        if layout.max_size + 8 * layout.slots.len() as u32 > SCRATCH_SIZE - self.kept_size {
             return self.refuse("one event would take too much memory: lower limit= or capture fewer strings");
         }
         let full = self.fate(Ledger::RingFull);
@@ -41,13 +48,13 @@ impl Build<'_> {
             let args = [Arg::Imm(i64::from(layout.fixed_size)), Arg::Imm(0)];
             let base = self.ring_call(ring, Helper::RingReserve, &args, Ty::Ptr);
             self.f.leave_if(Cmp::Eq, base, 0, full);
-            self.fill(base, None)?;
+            self.fill(layout, base, None)?;
             self.f.call_for_effect(Helper::RingSubmit, &[Arg::Reg(base), NO_WAKEUP]);
         } else {
             let base = self.scratch();
             let full = self.fate(Ledger::RingFull);
             let tail = self.f.constant(i64::from(layout.fixed_size));
-            let most = self.fill(base, Some((tail, layout.fixed_size)))?;
+            let most = self.fill(layout, base, Some((tail, layout.fixed_size)))?;
             let ring = self.ring(full);
             let size = self.f.copy(tail);
             self.f.leave_if(Cmp::GtU, size, i64::from(most), full);
@@ -60,18 +67,19 @@ impl Build<'_> {
     }
 
     /// Writes the header and every column; gives the most bytes that the record can have.
-    fn fill(&mut self, base: VReg, tail: Option<(VReg, u32)>) -> Result<u32, Error> {
-        let time = self.f.call(Helper::KtimeGetNs, &[], Ty::Int);
+    fn fill(&mut self, layout: &'a EventLayout, base: VReg, tail: Option<(VReg, u32)>) -> Result<u32, Error> {
+        // A span's time is that of its end, which its elapsed counts up to.
+        let time = self.time.unwrap_or_else(|| self.f.call(Helper::KtimeGetNs, &[], Ty::Int));
         self.f.store(base, ALIGNED_TIME, 8, time);
         if self.request.columns.contains(&Expr::Context { name: Context::Timestamp }) {
             self.time = Some(time);
         }
         let id = i64::from(self.request.options.event_id);
         let nulls = self.f.constant(id);
-        let mut record = Record { base, nulls, tail, faults: Vec::new() };
+        let mut record = Record { layout, base, nulls, tail, faults: Vec::new() };
         let before = self.place.clone();
         for column in 0..self.request.columns.len() {
-            self.place = format!("{before}.capture.{}", self.request.layout.schema.fields[column].name);
+            self.place = format!("{before}.capture.{}", layout.schema.fields[column].name);
             let (fault, done) = (self.f.block(), self.f.block());
             self.column(&mut record, column, fault)?;
             self.f.jump(done);
@@ -91,64 +99,69 @@ impl Build<'_> {
         Ok(record.tail.map_or(0, |(_, most)| most))
     }
 
-    fn null(&mut self, record: &Record, column: usize) {
+    fn null(&mut self, record: &Record<'_>, column: usize) {
         self.f.update(BinOp::Or, record.nulls, 1_i64 << (NULLS_SHIFT + column));
-        let (offset, size) = self.slot(column);
+        let (offset, size) = record.slot(column);
         match size {
             1 | 2 | 4 | 8 => self.f.store(record.base, offset, size as u8, 0),
             _ => self.f.store(record.base, offset, 1, 0),
         }
     }
 
-    fn slot(&self, column: usize) -> (u32, u32) {
-        let slot = self.request.layout.slots[column];
-        (slot.offset.unwrap_or(0), slot.size)
-    }
-
-    fn column(&mut self, record: &mut Record, column: usize, fault: Block) -> Result<(), Error> {
+    fn column(&mut self, record: &mut Record<'_>, column: usize, fault: Block) -> Result<(), Error> {
         let expr = &self.request.columns[column];
-        let (offset, size) = self.slot(column);
-        match self.request.layout.schema.fields[column].ty {
-            FieldType::Name => {
+        let (offset, size) = record.slot(column);
+        match record.layout.schema.fields[column].ty {
+            FieldType::Name if !matches!(expr, Expr::AtStart { .. }) => {
                 let id = i64::from(self.request.options.event_id);
                 self.f.store(record.base, offset, 2, id);
                 Ok(())
             }
-            FieldType::Int { size, .. } => {
+            FieldType::Int { .. } | FieldType::Name => {
                 let value = self.int(expr, fault)?;
-                self.f.store(record.base, offset, size, value.operand);
+                self.f.store(record.base, offset, size as u8, value.operand);
                 Ok(())
             }
             FieldType::Stack { .. } => {
-                let Expr::Stack { space, depth } = expr else {
-                    return self.refuse("this is no stack");
+                let hash = match expr {
+                    Expr::AtStart { value } => Some(self.kept_hash(value, fault)?),
+                    _ => self.walked(expr),
                 };
-                let key = (*space, self.depth(*depth));
-                let Some(hash) = self.stacks.get(&key).copied() else {
+                let Some(hash) = hash else {
                     return self.refuse("this stack was not walked");
                 };
                 self.f.leave_if(Cmp::Eq, hash, 0, fault);
                 self.f.store(record.base, offset, 8, hash);
                 Ok(())
             }
-            FieldType::FixedString { .. } => self.fixed_string(record, expr, offset, size, fault),
+            FieldType::FixedString { .. } => self.fixed_string(record.base, expr, offset, size, fault),
             FieldType::String { limit } => self.string(record, expr, offset, limit, fault),
             FieldType::Bytes { limit } => self.bytes(record, expr, offset, limit, fault),
         }
     }
 
-    fn fixed_string(&mut self, record: &Record, expr: &Expr, at: u32, size: u32, fault: Block) -> Result<(), Error> {
-        if let Expr::Context { name: Context::Comm } = expr {
-            let to = self.displaced(record.base, at);
-            self.f.call_for_effect(Helper::CurrentComm, &[Arg::Reg(to), Arg::Imm(i64::from(size))]);
-            return Ok(());
-        }
-        let Expr::Field { path } = expr else {
-            return self.refuse("this is no string");
+    /// A comm or a character array, at `base + at`.
+    pub(super) fn fixed_string(
+        &mut self,
+        base: VReg,
+        expr: &Expr,
+        at: u32,
+        size: u32,
+        fault: Block,
+    ) -> Result<(), Error> {
+        let path = match expr {
+            Expr::Context { name: Context::Comm } => {
+                let to = self.displaced(base, at);
+                self.f.call_for_effect(Helper::CurrentComm, &[Arg::Reg(to), Arg::Imm(i64::from(size))]);
+                return Ok(());
+            }
+            Expr::AtStart { value } => return self.copy_kept_array(base, at, value, fault),
+            Expr::Field { path } => path,
+            _ => return self.refuse("this is no string"),
         };
         let address = match self.request.fields.resolve(path)? {
             Access::CtxString { offset, .. } => {
-                self.copy_words(record.base, at, offset, size);
+                self.copy_words(base, at, offset, size);
                 return Ok(());
             }
             Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
@@ -157,7 +170,7 @@ impl Build<'_> {
             }
             _ => return self.refuse("this field is no string"),
         };
-        let to = self.displaced(record.base, at);
+        let to = self.displaced(base, at);
         let args = [Arg::Reg(to), Arg::Imm(i64::from(size)), Arg::Reg(address)];
         let error = self.f.call(Helper::ProbeReadKernel, &args, Ty::Int);
         self.f.leave_if(Cmp::Ne, error, 0, fault);
@@ -177,17 +190,61 @@ impl Build<'_> {
     }
 
     /// A string into the tail.
-    fn string(&mut self, record: &mut Record, expr: &Expr, at: u32, limit: u32, fault: Block) -> Result<(), Error> {
-        let is_kernel = !matches!(expr, Expr::String { .. });
-        let address = match expr {
+    fn string(&mut self, record: &mut Record<'_>, expr: &Expr, at: u32, limit: u32, fault: Block) -> Result<(), Error> {
+        if let Expr::AtStart { value } = expr {
+            return self.copy_kept_string(record, value, at, limit, fault);
+        }
+        let address = self.address_of_string(expr, fault)?;
+        let (to, tail, most) = self.tail(record, fault)?;
+        let (length, slot) = self.read_measured(expr, address, to, limit, fault);
+        self.f.update(BinOp::Or, slot, tail);
+        self.f.store(record.base, at, 4, slot);
+        self.advance(record, tail, length, most + limit);
+        Ok(())
+    }
+
+    fn copy_kept_string(
+        &mut self,
+        record: &mut Record<'_>,
+        value: &Expr,
+        at: u32,
+        limit: u32,
+        fault: Block,
+    ) -> Result<(), Error> {
+        let (from, length, slot) = self.kept_string(value, fault)?;
+        let (to, tail, most) = self.tail(record, fault)?;
+        let size = self.f.copy(length);
+        self.f.leave_if(Cmp::GtU, size, i64::from(limit), fault);
+        let error = self.f.call(Helper::ProbeReadKernel, &[Arg::Reg(to), Arg::Reg(size), Arg::Reg(from)], Ty::Int);
+        self.f.leave_if(Cmp::Ne, error, 0, fault);
+        self.f.update(BinOp::Or, slot, tail);
+        self.f.store(record.base, at, 4, slot);
+        self.advance(record, tail, length, most + limit);
+        Ok(())
+    }
+
+    /// Where a string is that is to be read.
+    pub(super) fn address_of_string(&mut self, expr: &Expr, fault: Block) -> Result<VReg, Error> {
+        match expr {
             Expr::String { pointer, .. } => {
                 let pointer = self.int(pointer, fault)?;
-                self.in_reg(pointer)
+                Ok(self.in_reg(pointer))
             }
-            Expr::Field { path } => self.string_address(path, fault)?,
-            _ => return self.refuse("this is no string"),
-        };
-        let (to, tail, most) = self.tail(record, fault)?;
+            Expr::Field { path } => self.string_address(path, fault),
+            _ => self.refuse("this is no string"),
+        }
+    }
+
+    /// Reads a string; gives its length with the NUL, and its slot's word but for the offset.
+    pub(super) fn read_measured(
+        &mut self,
+        expr: &Expr,
+        address: VReg,
+        to: VReg,
+        limit: u32,
+        fault: Block,
+    ) -> (VReg, VReg) {
+        let is_kernel = !matches!(expr, Expr::String { .. });
         let read = |build: &mut Self, to: Arg, size: u32, address: VReg| {
             if is_kernel {
                 let args = [to, Arg::Imm(i64::from(size)), Arg::Reg(address)];
@@ -201,7 +258,6 @@ impl Build<'_> {
         self.f.leave_if(Cmp::GtS, length, i64::from(limit), fault);
         let bytes = self.f.binary(BinOp::Sub, length, 1);
         let slot = self.f.binary(BinOp::Shl, bytes, 16);
-        self.f.update(BinOp::Or, slot, tail);
         let (full, whole) = (self.f.block(), self.f.block());
         self.f.branch(Cmp::Eq, length, i64::from(limit), full, whole);
         self.f.begin(full);
@@ -212,9 +268,7 @@ impl Build<'_> {
         self.f.update(BinOp::Or, slot, 1_i64 << 31);
         self.f.jump(whole);
         self.f.begin(whole);
-        self.f.store(record.base, at, 4, slot);
-        self.advance(record, tail, length, most + limit);
-        Ok(())
+        (length, slot)
     }
 
     fn string_address(&mut self, path: &[spile_core::spec::PathStep], fault: Block) -> Result<VReg, Error> {
@@ -230,7 +284,7 @@ impl Build<'_> {
     }
 
     /// An array into the tail.
-    fn bytes(&mut self, record: &mut Record, expr: &Expr, at: u32, limit: u32, fault: Block) -> Result<(), Error> {
+    fn bytes(&mut self, record: &mut Record<'_>, expr: &Expr, at: u32, limit: u32, fault: Block) -> Result<(), Error> {
         let Expr::Field { path } = expr else {
             return self.refuse("this is no array");
         };
@@ -267,7 +321,7 @@ impl Build<'_> {
 
     /// The address behind what the tail holds so far, whose bound is told anew, for the kernel's verifier forgets what
     /// it knew of a number that was kept on the stack.
-    fn tail(&mut self, record: &Record, fault: Block) -> Result<(VReg, VReg, u32), Error> {
+    fn tail(&mut self, record: &Record<'_>, fault: Block) -> Result<(VReg, VReg, u32), Error> {
         let Some((tail, most)) = record.tail else {
             return self.refuse("a string in a record of fixed size");
         };
@@ -277,7 +331,7 @@ impl Build<'_> {
         Ok((to, tail, most))
     }
 
-    fn advance(&mut self, record: &mut Record, tail: VReg, length: VReg, most: u32) {
+    fn advance(&mut self, record: &mut Record<'_>, tail: VReg, length: VReg, most: u32) {
         let up = self.f.binary(BinOp::Add, length, 7);
         self.f.update(BinOp::And, up, -8);
         self.f.update(BinOp::Add, tail, up);

@@ -3,7 +3,6 @@
 //! The hash is that of `spile_core::stack::hash_frames`. What this CPU hasn't sent lately is sent whole, as a definition,
 //! and is marked as sent only once it is in the ring. No probe ever inserts into a shared map for this.
 
-use spile_core::error::Error;
 use spile_core::layout::{MAX_FRAMES, STACK_COUNT, STACK_HEADER};
 use spile_core::spec::{Expr, StackSpace};
 
@@ -24,14 +23,13 @@ const OWN_FRAMES: i64 = 2;
 const USER_STACK: i64 = 1 << 8;
 
 impl Build<'_> {
-    /// Walks every stack that a column wants, before the record is begun: a definition precedes its first use.
-    pub(super) fn walk_stacks(&mut self) -> Result<(), Error> {
-        let columns = self.request.columns;
-        let has_user_stack = columns.iter().any(|expr| matches!(expr, Expr::Stack { space: StackSpace::User, .. }));
+    /// Walks every stack among the columns, before the record is begun: a definition precedes its first use.
+    pub(super) fn walk_stacks(&mut self, exprs: &[&Expr]) {
+        let has_user_stack = exprs.iter().any(|expr| matches!(expr, Expr::Stack { space: StackSpace::User, .. }));
         if has_user_stack {
             self.share(SharedFact::PidTgid);
         }
-        for expr in columns {
+        for expr in exprs {
             if let Expr::Stack { space, depth } = expr {
                 let key = (*space, self.depth(*depth));
                 if !self.stacks.contains_key(&key) {
@@ -40,7 +38,12 @@ impl Build<'_> {
                 }
             }
         }
-        Ok(())
+    }
+
+    /// The hash of a stack that was walked.
+    pub(super) fn walked(&self, expr: &Expr) -> Option<VReg> {
+        let Expr::Stack { space, depth } = expr else { return None };
+        self.stacks.get(&(*space, self.depth(*depth))).copied()
     }
 
     pub(super) fn depth(&self, depth: Option<u32>) -> u32 {

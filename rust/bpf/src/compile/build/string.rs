@@ -3,12 +3,14 @@
 //! A literal is compared in words, its NUL included, so that what lies behind the string's end is never looked at.
 
 use spile_core::error::Error;
+use spile_core::layout::FieldType;
 use spile_core::spec::{Condition, Context, Expr};
 
 use super::super::access::{Access, Leaf};
 use super::super::ir::{Arg, Base, BinOp, Block, Cmp, Helper, Inst, Ty, VReg};
 use super::super::{ProgramKind, SCRATCH_SIZE};
 use super::condition::Exits;
+use super::span::KeptBytes;
 use super::{BUFFER, Build};
 
 /// What a string should be.
@@ -126,14 +128,24 @@ impl Build<'_> {
                 let pointer = self.in_reg(pointer);
                 self.copied(pointer, needed.min(*limit), None, fault)
             }
+            Expr::AtStart { value } => {
+                let KeptBytes { base, offset, ty } = self.kept_bytes(value, fault)?;
+                let size = match ty {
+                    FieldType::FixedString { size } => size.into(),
+                    FieldType::String { limit } => limit,
+                    _ => return self.refuse("this was no string at the start"),
+                };
+                Ok(Bytes { base, offset, size })
+            }
             _ => self.refuse("a number is compared with a string; string(pointer) reads the string behind a pointer"),
         }
     }
 
     /// Copies by `helper`, or, where it isn't known whose address it is, by the one for that address.
     fn copied(&mut self, address: VReg, size: u32, helper: Option<Helper>, fault: Block) -> Result<Bytes, Error> {
-        if size > SCRATCH_SIZE {
-            return self.refuse(format!("a literal is longer than {SCRATCH_SIZE} bytes"));
+        let most = SCRATCH_SIZE - self.kept_size;
+        if size > most {
+            return self.refuse(format!("a literal is longer than {most} bytes"));
         }
         let (base, to) = match &self.scratch {
             Some(scratch) if size > BUFFER => (Base::Reg(scratch.base), Arg::Reg(scratch.base)),

@@ -160,6 +160,34 @@ pub(super) enum Inst {
     MapValue { dst: VReg, map: MapRef },
     /// A helper; at most four arguments.
     Call { dst: Option<VReg>, helper: Helper, args: Vec<Arg> },
+    /// Keeps a value under a key, for a later [`Self::Take`]. The result is one of [`put`]'s.
+    Put { dst: VReg, map: MapRef, key: Slot, value: Arg, size: u32, restart: bool },
+    /// Removes what is kept under a key, having copied it. The result is one of [`take`]'s. What is copied is whole, and
+    /// of one put, and belongs to nobody else once the result is [`take::TAKEN`]. A value's first word tells two puts
+    /// under one key apart.
+    Take { dst: VReg, map: MapRef, key: Slot, to: Arg, size: u32 },
+}
+
+/// What becomes of a put.
+pub(super) mod put {
+    /// It is kept.
+    pub(in crate::compile) const OPENED: i32 = 0;
+    /// It is kept in the place of what was there.
+    pub(in crate::compile) const RESTARTED: i32 = 1;
+    /// What was there stays.
+    pub(in crate::compile) const ALREADY_OPEN: i32 = 2;
+    /// There was no room, or too many CPUs at the key.
+    pub(in crate::compile) const NO_ROOM: i32 = 3;
+}
+
+/// What becomes of a take.
+pub(super) mod take {
+    /// It is copied, and there no more.
+    pub(in crate::compile) const TAKEN: i32 = 0;
+    /// There was nothing.
+    pub(in crate::compile) const NOTHING: i32 = 1;
+    /// Somebody else took or replaced it meanwhile.
+    pub(in crate::compile) const RACED: i32 = 2;
 }
 
 /// The end of a block.
@@ -200,6 +228,8 @@ impl Inst {
             | Self::Binary { dst, .. }
             | Self::SignExtend { dst, .. }
             | Self::Load { dst, .. }
+            | Self::Put { dst, .. }
+            | Self::Take { dst, .. }
             | Self::MapValue { dst, .. } => Some(*dst),
             Self::Call { dst, .. } => *dst,
             Self::Store { .. } => None,
@@ -229,8 +259,28 @@ impl Inst {
                     _ => None,
                 })
                 .collect(),
+            Self::Put { value: arg, .. } | Self::Take { to: arg, .. } => match arg {
+                Arg::Reg(reg) => vec![*reg],
+                _ => Vec::new(),
+            },
         }
     }
+
+    /// Whether it calls a helper, which leaves nothing in r1–r5; and whether it reads its registers after that, too.
+    pub(super) fn calls(&self) -> Option<Calls> {
+        match self {
+            Self::Call { .. } => Some(Calls::Once),
+            Self::Put { .. } | Self::Take { .. } => Some(Calls::Often),
+            _ => None,
+        }
+    }
+}
+
+/// How often an instruction calls helpers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    Once,
+    Often,
 }
 
 /// The content of a block.

@@ -104,6 +104,11 @@ impl fmt::Display for Inst {
                 let args: Vec<String> = args.iter().map(Arg::to_string).collect();
                 write!(f, "{helper:?}({})", args.join(", "))
             }
+            Self::Put { dst, map, key, value, size, restart } => {
+                let how = if *restart { "restart" } else { "keep" };
+                write!(f, "{dst} = put {map:?}[{key}], {value}, {size} bytes, {how}")
+            }
+            Self::Take { dst, map, key, to, size } => write!(f, "{dst} = take {map:?}[{key}] to {to}, {size} bytes"),
         }
     }
 }

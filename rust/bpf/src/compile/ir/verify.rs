@@ -10,9 +10,11 @@
 //! 7. a call has at most four arguments;
 //! 8. a sign is extended from 1 to 63 bits, and an immediate shift count is below 64;
 //! 9. an immediate divisor isn't 0;
-//! 10. the context's register is assigned once.
+//! 10. the context's register is assigned once;
+//! 11. what is put or taken is kept in a span's map, under a key of 8 bytes, and is whole words, in a slot that holds them
+//!     or behind a pointer.
 
-use super::{Base, BinOp, Cmp, Function, Inst, Operand, Terminator, Ty, VReg};
+use super::{Arg, Base, BinOp, Cmp, Function, Inst, MapRef, Operand, Slot, Terminator, Ty, VReg};
 
 /// The first rule that a function breaks, in words.
 pub(in crate::compile) fn verify(function: &Function) -> Result<(), String> {
@@ -61,7 +63,25 @@ fn check_inst(function: &Function, inst: &Inst) -> Result<(), String> {
             check_address(function, *base, *offset, *size)
         }
         Inst::Call { args, .. } if args.len() > 4 => Err("more than four arguments".into()),
+        Inst::Put { map, key, value: at, size, .. } | Inst::Take { map, key, to: at, size, .. } => {
+            check_kept(function, *map, *key, *at, *size)
+        }
         _ => Ok(()),
+    }
+}
+
+fn check_kept(function: &Function, map: MapRef, key: Slot, at: Arg, size: u32) -> Result<(), String> {
+    let room = |slot: Slot| function.slots[slot.0 as usize];
+    if !matches!(map, MapRef::Open(_)) {
+        return Err(format!("{map:?} keeps nothing"));
+    }
+    if room(key) != 8 || size == 0 || !size.is_multiple_of(8) {
+        return Err(format!("a key of {} bytes, or a value of {size}", room(key)));
+    }
+    match at {
+        Arg::Slot(slot) if room(slot) >= size => Ok(()),
+        Arg::Reg(reg) if function.ty(reg) == Ty::Ptr => Ok(()),
+        _ => Err(format!("{at} has no room for {size} bytes")),
     }
 }
 
@@ -154,7 +174,7 @@ fn check_assigned(function: &Function) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Arg, Helper};
+    use super::super::Helper;
     use super::*;
 
     /// A function that goes on from its context as `write` says, and the rule that it breaks.
@@ -234,6 +254,31 @@ mod tests {
         tell("64 bits", &|f, context| {
             let value = f.load(context, 0, 8);
             f.sign_extend(value, 64);
+        });
+        let take = |f: &mut Function, map, key, to, size| {
+            let dst = f.reg(Ty::Int);
+            f.push(Inst::Take { dst, map, key, to, size });
+        };
+        tell("Gate keeps nothing", &|f, _| {
+            let key = f.slot(8);
+            take(f, MapRef::Gate, key, Arg::Slot(key), 8);
+        });
+        tell("a value of 12", &|f, _| {
+            let (key, to) = (f.slot(8), f.slot(16));
+            take(f, MapRef::Open(0), key, Arg::Slot(to), 12);
+        });
+        tell("a key of 4 bytes", &|f, _| {
+            let (key, to) = (f.slot(4), f.slot(16));
+            take(f, MapRef::Open(0), key, Arg::Slot(to), 16);
+        });
+        tell("&slot1 has no room for 24 bytes", &|f, _| {
+            let (key, value, dst) = (f.slot(8), f.slot(16), f.reg(Ty::Int));
+            let value = Arg::Slot(value);
+            f.push(Inst::Put { dst, map: MapRef::Open(0), key, value, size: 24, restart: true });
+        });
+        tell("v1 has no room for 8 bytes", &|f, context| {
+            let (key, value) = (f.slot(8), f.load(context, 0, 8));
+            take(f, MapRef::Open(0), key, Arg::Reg(value), 8);
         });
         tell("a division by 0", &|f, context| {
             let value = f.load(context, 0, 8);
