@@ -91,6 +91,10 @@ pub enum Access {
 pub trait Fields {
     /// Where the field at `path` is.
     fn resolve(&self, path: &[PathStep]) -> Result<Access, Error>;
+    /// Where what the function returned is.
+    fn ret(&self) -> Result<Access, Error> {
+        Err(Error::FieldNotFound { message: "only a function's return has ret and error".into() })
+    }
     /// Every field of the target's own, in its order, for `capture="*"`.
     fn all(&self) -> Vec<(String, Vec<PathStep>)>;
 }

@@ -47,6 +47,16 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// Whether one program serves this target and the other.
+    pub(super) fn can_share(&self, other: &Self) -> bool {
+        self.attachment.has_cookie()
+            && other.attachment.has_cookie()
+            && self.probe == other.probe
+            && self.program.kind == other.program.kind
+            && self.program.insns == other.program.insns
+            && self.program.relocations == other.program.relocations
+    }
+
     /// For whoever wants to read it.
     pub(super) fn explained(&self) -> String {
         let mut text = format!("{}{}\n", self.spelling, self.suffix);
@@ -95,10 +105,11 @@ pub(super) fn suffixed(mut error: Error, suffix: &str) -> Error {
 
 impl Scene<'_> {
     /// How the program of this number is compiled.
-    pub(super) fn options(&self, event_id: u16) -> Options {
+    pub(super) fn options(&self, event_id: u16, attachment: &Attachment) -> Options {
         let Self { spec, cpus, .. } = self;
         Options {
             event_id,
+            id_in_cookie: attachment.has_cookie(),
             stack_depth: spec.limits.stack_depth,
             stack_cache: spec.limits.stack_cache,
             self_tgid: spec.target.exclude_self.then(std::process::id),
@@ -159,7 +170,7 @@ fn one(scene: &Scene<'_>, (probe_index, target_index): (usize, usize), ids: &mut
     let (schema, columns) = schema(probe, probe_number, target_number, id, &*place.fields, None)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
-    let options = scene.options(id);
+    let options = scene.options(id, &place.attachment);
     let Place { kind, fields, attachment, name } = place;
     let program = compile(kind, probe, &layout, &columns, &*fields, &offsets, &options)?;
     let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
@@ -194,7 +205,12 @@ fn needs_task(probe: &ProbeSpec, columns: &[Expr]) -> bool {
 }
 
 fn wants(probe: &ProbeSpec) -> Wants<'_> {
-    let mut wants = Wants { everything: probe.capture == Capture::All, ..Wants::default() };
+    let mut wants = Wants {
+        everything: probe.capture == Capture::All,
+        attach: probe.attach,
+        members: probe.targets.len(),
+        ..Wants::default()
+    };
     exprs(probe).into_iter().for_each(|expr| wants.add(expr));
     wants
 }

@@ -16,7 +16,7 @@ use spile_core::spec::{
     NamedExpr, PathStep, ProbeSpec, SpanSpec, StackSpace, Target, UnaryOperator,
 };
 
-/// Fields by name.
+/// Fields by name; the one called `ret` is what was returned, too.
 pub struct Table(pub Vec<(&'static str, Access)>);
 
 impl Fields for Table {
@@ -24,6 +24,10 @@ impl Fields for Table {
         let [PathStep::Name(name)] = path else { panic!("only names are in the table") };
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, access)| access.clone()).ok_or(Error::FieldNotFound { message: name.clone() })
+    }
+
+    fn ret(&self) -> Result<Access, Error> {
+        self.resolve(&[PathStep::Name("ret".into())])
     }
 
     fn all(&self) -> Vec<(String, Vec<PathStep>)> {
@@ -94,6 +98,7 @@ pub const OFFSETS: KernelOffsets =
 pub fn options() -> Options {
     Options {
         event_id: 3,
+        id_in_cookie: false,
         stack_depth: 127,
         stack_cache: 1024,
         self_tgid: None,

@@ -168,8 +168,7 @@ impl<'a> Build<'a> {
     fn keep_one(&mut self, kept: &Kept, entry: Entry, fault: Block) -> Result<(), Error> {
         match (kept.ty, entry) {
             (FieldType::Name, _) => {
-                let id = i64::from(self.request.options.event_id);
-                self.f.store(entry.base(), kept.offset, 8, id);
+                self.f.store(entry.base(), kept.offset, 8, self.id);
             }
             (FieldType::Int { .. }, _) => {
                 let value = self.int(&kept.expr, fault)?;

@@ -1,0 +1,183 @@
+//! Function probes, on a kernel that allows them; on one that doesn't, the refusal and its reason.
+//!
+//! The number of calls comes from the workload, which reads /dev/zero so many times, by a size that nobody else takes; the
+//! functions' addresses from /proc/kallsyms.
+
+#![cfg(all(feature = "kernel", target_os = "linux"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Read as _;
+
+use spile_bpf::features;
+use spile_core::error::Error;
+use spile_core::spec::{Attach, Context, Expr, PathStep, ProbeSpec, StackSpace, Target};
+
+mod live_support;
+
+use live_support::session::{arg, fact, is, of_this_process, probe, run, stack, try_run};
+use live_support::{KernelNames, can_trace};
+
+const CALLS: usize = 200;
+/// Bytes of each read: as the probes tell them from others.
+const SIZE: usize = 4093;
+
+/// The ways to attach that work here, as features say.
+fn ways() -> Vec<Attach> {
+    let features = features::probe();
+    let works = |name: &str| features.iter().any(|feature| feature.feature == name && feature.works);
+    let all = [("fentry", Attach::Fentry), ("kprobe.multi", Attach::KprobeMulti), ("kprobes", Attach::Kprobe)];
+    let ways: Vec<Attach> = all.into_iter().filter(|(name, _)| works(name)).map(|(_, attach)| attach).collect();
+    println!("functions are probed by {ways:?}");
+    ways
+}
+
+fn function(name: &str) -> Target {
+    Target::Function { name: name.into() }
+}
+
+fn function_return(name: &str) -> Target {
+    Target::FunctionReturn { name: name.into() }
+}
+
+fn by(attach: Attach, probe: ProbeSpec) -> ProbeSpec {
+    ProbeSpec { attach, ..probe }
+}
+
+fn path(steps: &[&str]) -> Expr {
+    Expr::Field { path: steps.iter().map(|step| PathStep::Name((*step).into())).collect() }
+}
+
+fn read_zeroes(calls: usize) {
+    let mut file = std::fs::File::open("/dev/zero").unwrap();
+    let mut buffer = [0; SIZE];
+    for _ in 0..calls {
+        assert_eq!(file.read(&mut buffer).unwrap(), SIZE);
+    }
+}
+
+/// What kind of file system /dev is, by the kernel's list of mounts.
+fn dev_is_of() -> String {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let dev = mounts.lines().rev().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words[1] == "/dev");
+    dev.unwrap()[2].to_owned()
+}
+
+#[test]
+fn a_kernel_without_function_probes_says_why() {
+    if !can_trace() {
+        return;
+    }
+    let spec = |attach| of_this_process(vec![by(attach, probe(function("vfs_read"), &[], None))]);
+    let works = ways();
+    for attach in [Attach::Fentry, Attach::KprobeMulti, Attach::Kprobe] {
+        let outcome = try_run(&spec(attach), |_| ());
+        match (works.contains(&attach), outcome) {
+            (true, outcome) => assert!(outcome.is_ok(), "{attach:?}: {:?}", outcome.err()),
+            (false, outcome) => {
+                let error = outcome.map(|_| ()).unwrap_err();
+                println!("{attach:?}: {error}");
+                assert!(matches!(&error, Error::Unsupported { .. }), "{error}");
+                assert!(error.to_string().contains("function:vfs_read can't be probed here"), "{error}");
+            }
+        }
+    }
+    if works.is_empty() {
+        let error = try_run(&spec(Attach::Auto), |_| ()).map(|_| ()).unwrap_err().to_string();
+        let reasons = ["fentry: ", "kprobe_multi: ", "kprobe: ", "(probe vfs_read, declared at script.py:7)"];
+        assert!(reasons.iter().all(|words| error.contains(words)), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_function_names_its_neighbours() {
+    if !can_trace() {
+        return;
+    }
+    let spec = of_this_process(vec![probe(function("vfs_raed"), &[], None)]);
+    let error = try_run(&spec, |_| ()).map(|_| ()).unwrap_err();
+    let said = matches!(&error, Error::ProbeNotFound { message } if message.contains("vfs_read"));
+    assert!(said, "{error}");
+}
+
+#[test]
+fn every_call_is_seen_with_its_arguments() {
+    if !can_trace() {
+        return;
+    }
+    for attach in ways() {
+        let captures = [
+            ("count", arg("count")),
+            ("second", Expr::Field { path: vec![PathStep::Index(2)] }),
+            ("mode", path(&["file", "f_mode"])),
+            ("device", path(&["file", "f_path", "dentry", "d_sb", "s_id"])),
+            (
+                "pointer",
+                Expr::String { pointer: Box::new(path(&["file", "f_path", "dentry", "d_name", "name"])), limit: 64 },
+            ),
+        ];
+        let entry = by(attach, probe(function("vfs_read"), &captures, Some(is(arg("count"), SIZE as i128))));
+        let outcome = run(&of_this_process(vec![entry]), |_| read_zeroes(CALLS));
+        outcome.check();
+        let row = outcome.row();
+        assert_eq!(row.delivered + row.missed, CALLS as u64, "{attach:?} {row:?}");
+        for event in &outcome.events {
+            assert_eq!((event.values[0].number(), event.values[1].number()), (SIZE as i128, SIZE as i128));
+            // FMODE_READ is 1.
+            assert_eq!(event.values[2].number() & 1, 1);
+            assert_eq!((event.values[3].text(), event.values[4].text()), (dev_is_of().as_str(), "zero"), "{attach:?}");
+        }
+    }
+}
+
+#[test]
+fn a_return_has_what_the_function_returned() {
+    if !can_trace() {
+        return;
+    }
+    for attach in ways() {
+        let captures = [("ret", fact(Context::Ret)), ("error", fact(Context::Error))];
+        let condition = Some(is(fact(Context::Ret), SIZE as i128));
+        let good = by(attach, probe(function_return("vfs_read"), &captures, condition));
+        let outcome = run(&of_this_process(vec![good]), |_| read_zeroes(CALLS));
+        outcome.check();
+        let row = outcome.row();
+        assert_eq!(row.delivered + row.missed, CALLS as u64, "{attach:?} {row:?}");
+        assert!(outcome.events.iter().all(|event| event.values[1].number() == 0));
+
+        let wrong =
+            by(attach, probe(function_return("vfs_read"), &captures, Some(is(fact(Context::Error), libc::EISDIR))));
+        let outcome = run(&of_this_process(vec![wrong]), |_| {
+            let mut folder = std::fs::File::open("/").unwrap();
+            for _ in 0..CALLS {
+                folder.read(&mut [0; SIZE]).unwrap_err();
+            }
+        });
+        let row = outcome.row();
+        assert_eq!(row.delivered + row.missed, CALLS as u64, "{attach:?} {row:?}");
+        let ret = -i128::from(libc::EISDIR);
+        assert!(outcome.events.iter().all(|event| event.values[0].number() == ret), "{attach:?}");
+    }
+}
+
+#[test]
+fn the_function_is_in_its_own_stack() {
+    if !can_trace() {
+        return;
+    }
+    let names = KernelNames::read();
+    for attach in ways() {
+        for target in [function("vfs_read"), function_return("vfs_read")] {
+            let spelling = target.spelling();
+            let spec = of_this_process(vec![by(attach, probe(target, &[("stack", stack(StackSpace::Kernel))], None))]);
+            let outcome = run(&spec, |_| read_zeroes(CALLS));
+            outcome.check();
+            assert!(outcome.events.len() >= CALLS, "{attach:?} {spelling} {:?}", outcome.rows);
+            let hash = outcome.events[outcome.events.len() - 1].values[0].stack();
+            let frames = outcome.stacks.get(hash).unwrap();
+            let stack: Vec<&str> = frames.addresses.iter().map(|address| names.name(*address)).collect();
+            println!("{attach:?} {spelling}: {stack:?}");
+            assert_eq!(stack[0], "vfs_read", "{attach:?} {spelling}: {stack:?}");
+            assert_eq!(stack[1], "ksys_read", "{attach:?} {spelling}: {stack:?}");
+        }
+    }
+}
