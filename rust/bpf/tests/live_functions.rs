@@ -7,8 +7,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Read as _;
+use std::time::Instant;
 
-use spile_bpf::features;
+use spile_bpf::engine::Engine;
+use spile_bpf::{catalog, features};
 use spile_core::error::Error;
 use spile_core::spec::{Attach, Context, Expr, PathStep, ProbeSpec, StackSpace, Target};
 
@@ -178,6 +180,59 @@ fn the_function_is_in_its_own_stack() {
             println!("{attach:?} {spelling}: {stack:?}");
             assert_eq!(stack[0], "vfs_read", "{attach:?} {spelling}: {stack:?}");
             assert_eq!(stack[1], "ksys_read", "{attach:?} {spelling}: {stack:?}");
+        }
+    }
+}
+
+/// Hundreds of functions at once: how long that takes, and that each event is its own function's.
+#[test]
+fn many_functions_are_attached_at_once() {
+    if !can_trace() {
+        return;
+    }
+    let ways = ways();
+    if ways.is_empty() {
+        // Which functions there are to trace isn't known here, either.
+        let listed = catalog::list("function:vfs_*");
+        assert!(listed.as_ref().is_err_and(|error| error.to_string().contains("available_filter_functions")));
+        return;
+    }
+    let started = Instant::now();
+    let some = catalog::list("function:vfs_*").unwrap();
+    println!("listed {} in {:?}", some.len(), started.elapsed());
+    assert!(some.len() > 40 && some.contains(&("function".into(), "vfs_read".into())), "{some:?}");
+    let many = catalog::list("function:ext4_*").unwrap().into_iter().chain(catalog::list("function:tcp_*").unwrap());
+    let many = many.chain(some.iter().cloned()).map(|(_, name)| function(&name)).collect::<Vec<_>>();
+    let index = many.iter().position(|target| *target == function("vfs_read")).unwrap();
+    for attach in ways {
+        let few: Vec<Target> = many.iter().rev().take(60).cloned().collect();
+        for (targets, place) in [(many.clone(), index), (few, usize::MAX)] {
+            if targets.len() > 100 && attach != Attach::KprobeMulti {
+                continue;
+            }
+            let place = targets.iter().position(|target| *target == function("vfs_read")).unwrap_or(place);
+            let group =
+                ProbeSpec { targets, ..by(attach, probe(function("vfs_read"), &[("tid", fact(Context::Tid))], None)) };
+            let count = group.targets.len();
+            let spec = of_this_process(vec![group]);
+            let started = Instant::now();
+            let mut engine = Engine::prepare(&spec).unwrap();
+            let prepared = started.elapsed();
+            engine.start().unwrap();
+            let programs = engine.program_ids().unwrap().len();
+            println!(
+                "{attach:?}: {count} functions, {programs} programs: prepared in {prepared:?}, started in {:?}",
+                started.elapsed() - prepared
+            );
+            read_zeroes(CALLS);
+            engine.close().unwrap();
+            let rows = engine.ledger().unwrap();
+            let closing = Instant::now();
+            drop(engine);
+            println!("dropped in {:?}", closing.elapsed());
+            let row = rows[place];
+            assert!(row.hits >= CALLS as u64 && row.hits < 2 * CALLS as u64, "{row:?}");
+            assert!(rows.iter().all(|row| row.balance() == 0));
         }
     }
 }

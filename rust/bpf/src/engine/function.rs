@@ -47,7 +47,7 @@ pub(super) fn resolve(wanted: &Wanted<'_>, kernel: &KernelView) -> Result<Place,
 fn order(attach: Attach, members: usize) -> &'static [Means] {
     match attach {
         Attach::Auto if members <= FEW => &[Means::Fentry, Means::KprobeMulti, Means::Kprobe],
-        Attach::Auto => &[Means::KprobeMulti, Means::Kprobe, Means::Fentry],
+        Attach::Auto => &[Means::KprobeMulti, Means::Fentry, Means::Kprobe],
         Attach::Fentry => &[Means::Fentry],
         Attach::KprobeMulti => &[Means::KprobeMulti],
         Attach::Kprobe => &[Means::Kprobe],
