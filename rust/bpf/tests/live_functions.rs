@@ -236,3 +236,86 @@ fn many_functions_are_attached_at_once() {
         }
     }
 }
+
+/// What a return has of its function's entry: the arguments, values from that moment, and the time since.
+#[test]
+fn a_return_has_what_its_entry_had() {
+    if !can_trace() {
+        return;
+    }
+    let at_start = |value| Expr::AtStart { value: Box::new(value) };
+    for attach in ways() {
+        let captures = [
+            ("count", arg("count")),
+            (
+                "name",
+                Expr::String { pointer: Box::new(path(&["file", "f_path", "dentry", "d_name", "name"])), limit: 64 },
+            ),
+            ("elapsed", fact(Context::Elapsed)),
+            ("began", at_start(fact(Context::Timestamp))),
+            ("device", at_start(path(&["file", "f_path", "dentry", "d_sb", "s_id"]))),
+            ("ret", fact(Context::Ret)),
+        ];
+        let probe = by(attach, probe(function_return("vfs_read"), &captures, Some(is(arg("count"), SIZE as i128))));
+        let outcome = run(&of_this_process(vec![probe]), |_| read_zeroes(CALLS));
+        println!("{attach:?}: {:?}", outcome.rows);
+        let delivered: u64 = outcome.rows.iter().map(|row| row.delivered).sum();
+        let lost: u64 = outcome.rows.iter().map(|row| row.missed + row.unmatched).sum();
+        assert!(delivered <= CALLS as u64 && delivered + lost >= CALLS as u64, "{attach:?} {:?}", outcome.rows);
+        assert!(outcome.rows.iter().all(|row| row.balance() == 0));
+        for event in &outcome.events {
+            let values = &event.values;
+            assert_eq!(
+                (values[0].number(), values[1].text(), values[5].number()),
+                (SIZE as i128, "zero", SIZE as i128)
+            );
+            assert_eq!(values[4].text(), dev_is_of());
+            let (elapsed, began) = (values[2].number(), values[3].number());
+            assert!(elapsed > 0 && began + elapsed <= i128::from(event.time), "{attach:?} {event:?}");
+            assert!(i128::from(event.time) - (began + elapsed) < 100_000_000, "{attach:?} {event:?}");
+        }
+    }
+}
+
+/// An epoll within an epoll within an epoll: when one is added, the kernel looks for circles by a function that calls
+/// itself once for each level.
+fn nest_epolls(depth: usize) {
+    use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+    // SAFETY: epoll_create1 takes a number and gives a new descriptor.
+    let epolls: Vec<OwnedFd> = (0..depth).map(|_| unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(0)) }).collect();
+    for pair in epolls.windows(2) {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+        let (inner, outer) = (pair[0].as_raw_fd(), pair[1].as_raw_fd());
+        // SAFETY: both descriptors are open, and the event lives until the call returns.
+        assert_eq!(unsafe { libc::epoll_ctl(outer, libc::EPOLL_CTL_ADD, inner, &raw mut event) }, 0);
+    }
+}
+
+#[test]
+fn calls_within_calls_are_told_apart() {
+    if !can_trace() {
+        return;
+    }
+    for attach in ways() {
+        let captures = [
+            ("depth", arg("depth")),
+            ("elapsed", fact(Context::Elapsed)),
+            ("before", Expr::AtStart { value: Box::new(arg("depth")) }),
+        ];
+        let probe = by(attach, probe(function_return("ep_loop_check_proc"), &captures, None));
+        let outcome = run(&of_this_process(vec![probe]), |_| nest_epolls(5));
+        let depths: Vec<i128> = outcome.events.iter().map(|event| event.values[0].number()).collect();
+        let lost: u64 = outcome.rows.iter().map(|row| row.missed).sum();
+        println!("{attach:?}: {depths:?}, {lost} missed");
+        // The last of four additions looks at four levels, and returns from the innermost first.
+        if attach == Attach::Fentry && lost > 0 {
+            // The kernel keeps a trampoline's program from running within itself: then it says how often.
+            assert!(!depths.is_empty());
+            continue;
+        }
+        assert_eq!(depths, [0, 1, 0, 2, 1, 0, 3, 2, 1, 0], "{attach:?} {:?}", outcome.rows);
+        assert!(outcome.events.iter().all(|event| event.values[0] == event.values[2]));
+        let last: Vec<i128> = outcome.events[6..].iter().map(|event| event.values[1].number()).collect();
+        assert!(last.is_sorted() && last[0] < last[3], "{attach:?}: an outer call takes longer: {last:?}");
+    }
+}

@@ -30,7 +30,7 @@ pub use build::exprs_of;
 pub use follow::follow;
 pub use registers::{REGISTERS, Registers};
 pub use schema::{schema, uses_task};
-pub use span::{MAX_KEPT, Side, SpanLayout, at_start};
+pub use span::{Key, MAX_KEPT, Side, SpanLayout, at_start};
 
 /// What the kernel calls the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

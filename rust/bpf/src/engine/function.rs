@@ -44,6 +44,18 @@ pub(super) fn resolve(wanted: &Wanted<'_>, kernel: &KernelView) -> Result<Place,
     Err(Error::Unsupported { message: format!("{spelled}:{name} can't be probed here: {}", refusals.join("; ")) })
 }
 
+/// The entry of a function whose return is attached in this way.
+pub(super) fn entry(of: &Attachment, kernel: &KernelView) -> Result<Place, Error> {
+    let (means, name) = match of {
+        Attachment::Trampoline { name, .. } => (Means::Fentry, name),
+        Attachment::KprobeMulti { name, .. } => (Means::KprobeMulti, name),
+        Attachment::Kprobe { name, .. } => (Means::Kprobe, name),
+        _ => return Err(Error::engine("a return of no function; this is a bug of spile's")),
+    };
+    let wanted = Wanted { name, moment: Moment::Entry, attach: Attach::Auto, members: 1, kernel_stack: false };
+    place(means, &wanted, kernel)
+}
+
 fn order(attach: Attach, members: usize) -> &'static [Means] {
     match attach {
         Attach::Auto if members <= FEW => &[Means::Fentry, Means::KprobeMulti, Means::Kprobe],

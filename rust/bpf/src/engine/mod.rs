@@ -8,13 +8,14 @@
 //! ```
 //!
 //! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (`function`
-//! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, and `spans` what is between two
-//! probes, `maps` makes and names maps, `unit` loads a program and `attach` ties it to its places, `follow` keeps the tree of
+//! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, `spans` what is between two
+//! probes and `calls` what is between a function's entry and its return, `maps` makes and names maps, `unit` loads a program and `attach` ties it to its places, `follow` keeps the tree of
 //! processes, `source` reads a ring, `account` reads the ledger.
 //! Dropping the engine detaches and leaves nothing behind.
 
 mod account;
 mod attach;
+mod calls;
 mod follow;
 mod function;
 mod kernel_view;

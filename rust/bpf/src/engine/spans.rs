@@ -14,7 +14,8 @@ use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
 use super::plan::{Ids, Planned, Scene, exprs, located, narrow, placed, suffix};
 use crate::compile::{
-    KernelOffsets, Options, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema, uses_task,
+    KernelOffsets, Key, Options, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema,
+    uses_task,
 };
 
 /// One target of one side.
@@ -53,7 +54,7 @@ pub(super) fn plan(
         let side = Side {
             number,
             layout: &layout,
-            key: &spot.side.key,
+            key: Key::Of(&spot.side.key),
             probe: spot.side.probe,
             condition: spot.probe.condition.as_ref(),
         };

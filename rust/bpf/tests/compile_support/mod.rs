@@ -6,8 +6,8 @@
 pub mod machine;
 
 use spile_bpf::compile::{
-    Access, Fields, Filter, KernelOffsets, Options, Program, ProgramKind, Side, Site, SpanLayout, compile, compile_end,
-    compile_start, exprs_of, schema,
+    Access, Fields, Filter, KernelOffsets, Key, Options, Program, ProgramKind, Side, Site, SpanLayout, compile,
+    compile_end, compile_start, exprs_of, schema,
 };
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
@@ -150,7 +150,7 @@ pub fn paired(
     let exprs =
         exprs.chain(probe.condition.iter().flat_map(exprs_of)).chain(probe.aggregates.iter().flat_map(|a| &a.by));
     let kept = SpanLayout::compute(exprs, &[of_start.0], "probes[2]")?;
-    let side = |probe, condition| Side { number: 0, layout: &kept, key, probe, condition };
+    let side = |probe, condition| Side { number: 0, layout: &kept, key: Key::Of(key), probe, condition };
     let site = |fields| Site { kind, fields, offsets: &OFFSETS, options };
     let start = compile_start(&site(of_start.0), probe, 2, side(0, of_start.1))?;
     let (schema, columns) = schema(probe, 2, 0, options.event_id, of_end.0, Some(&kept))?;

@@ -166,7 +166,7 @@ impl<'a> Build<'a> {
                 return Ok(());
             }
             Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
-                let pointer = self.follow(ctx_offset, &derefs, fault);
+                let pointer = self.follow(ctx_offset, &derefs, fault)?;
                 self.displaced(pointer, offset)
             }
             _ => return self.refuse("this field is no string"),
@@ -277,7 +277,7 @@ impl<'a> Build<'a> {
             Access::CtxDynString { offset } => Ok(self.data_location(offset).0),
             Access::CtxString { offset, .. } => Ok(self.displaced(self.context, offset)),
             Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
-                let pointer = self.follow(ctx_offset, &derefs, fault);
+                let pointer = self.follow(ctx_offset, &derefs, fault)?;
                 Ok(self.displaced(pointer, offset))
             }
             _ => self.refuse("this field is no string"),

@@ -97,21 +97,6 @@ impl FunctionFields {
         }
     }
 
-    /// Registers at the return are no longer the arguments.
-    fn check_moment(&self) -> Result<(), Error> {
-        match (self.view, self.moment) {
-            (View::Registers(_), Moment::Return) => Err(Error::Unsupported {
-                message: format!(
-                    "{}: attached by a kretprobe, a return has ret and error alone, for its arguments are gone by then; \
-                     take attach=\"fentry\", where the kernel has that, or probe function:{}",
-                    self.spelling(),
-                    self.name
-                ),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     fn numbered(&self, path: &[PathStep]) -> Result<Access, Error> {
         let untyped = || Error::FieldNotFound {
             message: format!(
@@ -154,12 +139,20 @@ impl FunctionFields {
 impl Fields for FunctionFields {
     fn resolve(&self, path: &[PathStep]) -> Result<Access, Error> {
         let (first, rest) = path.split_first().ok_or_else(|| not_found("arg alone is no argument".into()))?;
-        self.check_moment()?;
         let Some(described) = &self.described else { return self.numbered(path) };
         let argument = self.argument(described, first)?;
         let ty = described.btf.get(argument.ty)?;
         match argument.place {
             Place::Context(offset) => follow(offset, ty, &argument.name, rest),
+            Place::Stack(..) if self.moment == Moment::Return => Err(Error::Unsupported {
+                message: format!(
+                    "{}: arg.{} is on the stack, where it may be another by the return; take attach=\"fentry\", where the \
+                     kernel has that, or probe function:{}",
+                    self.spelling(),
+                    argument.name,
+                    self.name
+                ),
+            }),
             Place::Stack(pointer, offset) => follow_from(pointer, offset, ty, &argument.name, rest),
         }
     }
