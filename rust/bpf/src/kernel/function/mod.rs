@@ -244,3 +244,116 @@ impl Layout {
 fn not_found(message: String) -> Error {
     Error::FieldNotFound { message }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::super::btf::tests::Writer;
+    use super::*;
+    use crate::compile::Leaf;
+
+    /// System V's: rdi, rsi, rdx, rcx, r8, r9; what doesn't fit lies behind the return address.
+    const REGISTERS: Registers = Registers {
+        arguments: &[112, 104, 96, 88, 72, 64],
+        result: 80,
+        stack_pointer: 152,
+        arguments_on_stack: 8,
+        popped_by_return: 8,
+    };
+
+    /// int f(struct pair by_value, struct file *file, struct large big, short s, long a, long b, long c, ...)
+    fn btf() -> Rc<Btf> {
+        let mut writer = Writer::new();
+        let int = writer.int("int", 4, true);
+        let short = writer.int("short", 2, true);
+        let long = writer.int("long", 8, true);
+        let pair = writer.structure("pair", 16, &[("x", long, 0, 0), ("y", long, 64, 0)]);
+        let large = writer.structure("large", 24, &[("z", int, 128, 0)]);
+        let file = writer.structure("file", 16, &[("mode", int, 64, 0)]);
+        let pointer = writer.pointer(file);
+        let words = [
+            ("by_value", pair),
+            ("file", pointer),
+            ("big", large),
+            ("s", short),
+            ("a", long),
+            ("b", long),
+            ("c", long),
+            ("", 0),
+        ];
+        writer.returning("f", &words, int);
+        writer.returning("nothing", &[("", long)], 0);
+        Rc::new(writer.btf())
+    }
+
+    fn fields(name: &str, view: View, moment: Moment) -> FunctionFields {
+        FunctionFields::new(name, view, moment, Some(btf())).unwrap()
+    }
+
+    fn path(steps: &[&str]) -> Vec<PathStep> {
+        steps.iter().map(|step| step.parse().map_or_else(|_| PathStep::Name((*step).into()), PathStep::Index)).collect()
+    }
+
+    #[test]
+    fn arguments_are_where_the_convention_puts_them() {
+        let fields = fields("f", View::Registers(REGISTERS), Moment::Entry);
+        let leaf = Leaf::Int { size: 4, signed: true };
+        for (steps, expected) in [
+            // The pair takes two registers, so the file is in the third.
+            (&["file", "mode"][..], Access::Read { ctx_offset: 96, derefs: vec![], offset: 8, leaf }),
+            (&["s"], Access::Ctx { offset: 88, size: 2, signed: true }),
+            (&["3"], Access::Ctx { offset: 88, size: 2, signed: true }),
+            (&["b"], Access::Ctx { offset: 64, size: 8, signed: true }),
+            // What is large lies on the stack, first behind the return address, and the seventh word behind that.
+            (&["big", "z"], Access::Read { ctx_offset: 152, derefs: vec![], offset: 8 + 16, leaf }),
+            (
+                &["c"],
+                Access::Read {
+                    ctx_offset: 152,
+                    derefs: vec![],
+                    offset: 8 + 24,
+                    leaf: Leaf::Int { size: 8, signed: true },
+                },
+            ),
+        ] {
+            assert_eq!(fields.resolve(&path(steps)).unwrap(), expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_trampoline_has_words_and_then_the_result() {
+        let fields = fields("f", View::Trampoline, Moment::Return);
+        let file = fields.resolve(&path(&["file"])).unwrap();
+        assert_eq!(file, Access::Ctx { offset: 16, size: 8, signed: false });
+        let last = fields.resolve(&path(&["c"])).unwrap();
+        assert_eq!(last, Access::Ctx { offset: 8 * 9, size: 8, signed: true });
+        assert_eq!(fields.ret().unwrap(), Access::Ctx { offset: 8 * 10, size: 4, signed: true });
+        assert_eq!(fields.described().last().unwrap(), &("ret".into(), "int".into()));
+        let names: Vec<String> = fields.all().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["file", "s", "a", "b", "c"], "what is passed by value can't be captured as a whole");
+    }
+
+    #[test]
+    fn what_isn_t_there_is_explained() {
+        let say = |name, view, moment, steps: &[&str]| {
+            fields(name, view, moment).resolve(&path(steps)).unwrap_err().to_string()
+        };
+        let registers = View::Registers(REGISTERS);
+        for (error, words) in [
+            (say("f", registers, Moment::Entry, &["flie"]), "function:f has no argument arg.flie; did you mean file?"),
+            (say("f", registers, Moment::Entry, &["7"]), "has 7 arguments, and arg[7]"),
+            (say("f", registers, Moment::Return, &["c"]), "arg.c is on the stack"),
+            (say("unheard", registers, Moment::Entry, &["x"]), "doesn't describe unheard"),
+            (say("unheard", registers, Moment::Entry, &["6"]), "the first 6 are in registers"),
+            (say("nothing", registers, Moment::Entry, &["x"]), "it has arg0"),
+            (fields("nothing", registers, Moment::Return).ret().unwrap_err().to_string(), "nothing returns nothing"),
+            (fields("f", registers, Moment::Entry).ret().unwrap_err().to_string(), "function_return:f has it"),
+        ] {
+            assert!(error.contains(words), "{error}");
+        }
+        let unheard = fields("unheard", registers, Moment::Return);
+        assert_eq!(unheard.ret().unwrap(), Access::Ctx { offset: 80, size: 8, signed: true });
+        let first = fields("unheard", registers, Moment::Entry).resolve(&path(&["0"])).unwrap();
+        assert_eq!(first, Access::Ctx { offset: 112, size: 8, signed: false });
+    }
+}
