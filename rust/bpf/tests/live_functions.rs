@@ -6,6 +6,7 @@
 #![cfg(all(feature = "kernel", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::HashSet;
 use std::io::Read as _;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use spile_core::spec::{Attach, Context, Expr, PathStep, ProbeSpec, StackSpace, T
 
 mod live_support;
 
-use live_support::session::{arg, fact, is, of_this_process, probe, run, stack, try_run};
+use live_support::session::{arg, fact, is, named, of_this_process, probe, run, stack, try_run};
 use live_support::{KernelNames, can_trace};
 
 const CALLS: usize = 200;
@@ -318,4 +319,39 @@ fn calls_within_calls_are_told_apart() {
         let last: Vec<i128> = outcome.events[6..].iter().map(|event| event.values[1].number()).collect();
         assert!(last.is_sorted() && last[0] < last[3], "{attach:?}: an outer call takes longer: {last:?}");
     }
+}
+
+/// A function that the kernel's own lists speak against, or that the compiler left only a part of.
+#[test]
+fn a_function_that_can_t_be_probed_says_why() {
+    if !can_trace() || ways().is_empty() {
+        return;
+    }
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let symbols = symbols.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        (words.len() == 3 && matches!(words[1], "t" | "T")).then(|| words[2])
+    });
+    let symbols: HashSet<&str> = symbols.collect();
+    let denied = std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap();
+    let denied = denied.lines().filter_map(|line| line.split_whitespace().last()).find(|name| symbols.contains(name));
+    let part = symbols
+        .iter()
+        .find(|name| name.split_once(".isra.").is_some_and(|(whole, rest)| rest == "0" && !symbols.contains(whole)));
+    let (denied, part) = (denied.unwrap(), part.unwrap());
+    let whole = part.split_once('.').unwrap().0;
+    for (name, attach, words) in [
+        (denied, Attach::Kprobe, "kprobes/blacklist".to_owned()),
+        (whole, Attach::Auto, format!("the compiler made {part}")),
+        (&format!("{whole}s_"), Attach::Auto, "this kernel has no function".into()),
+    ] {
+        let spec = of_this_process(vec![by(attach, probe(function(name), &[], None))]);
+        let error = try_run(&spec, |_| ()).map(|_| ()).unwrap_err();
+        println!("{error}");
+        assert!(matches!(&error, Error::ProbeNotFound { message } if message.contains(&words)), "{name}: {error}");
+    }
+    // What the compiler left can be probed by its own name, without types.
+    let captures = [("first", Expr::Field { path: vec![PathStep::Index(0)] })];
+    let spec = of_this_process(vec![named("part", probe(function(part), &captures, None))]);
+    try_run(&spec, |_| ()).map(|_| ()).unwrap();
 }

@@ -84,7 +84,7 @@ impl<'a> Known<'a> {
         }
         let prefix = format!("{name}.");
         let mut variants: Vec<&str> =
-            self.functions().map(|(known, _)| known).filter(|known| known.starts_with(&prefix)).collect();
+            self.functions().map(|(known, _)| known).filter(|known| is_variant(known, &prefix)).collect();
         variants.sort_unstable();
         variants.dedup();
         if !variants.is_empty() {
@@ -128,6 +128,11 @@ impl<'a> Known<'a> {
     }
 }
 
+/// The cold half of a function is no function: nobody calls it.
+fn is_variant(name: &str, prefix: &str) -> bool {
+    name.starts_with(prefix) && !name.ends_with(".cold")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +157,7 @@ mod tests {
     fn each_reason_is_told() {
         for (name, words) in [
             ("vfs_raed", "no function vfs_raed; did you mean vfs_read?"),
-            ("do_thing", "the compiler made do_thing.isra.0, do_thing.part.0.cold of it"),
+            ("do_thing", "the compiler made do_thing.isra.0 of it"),
             ("small", "inlined it into its callers"),
             ("notrace_function", "compiled without a place for tracing"),
             ("get_kprobe", "the kernel forbids it"),
