@@ -343,8 +343,11 @@ class SessionSpec:
     version: int = VERSION
 
     def rows(self, probe: ProbeSpec) -> list[str]:
-        """What the ledger has a row for: a probe's targets, and the entries of those that are returns and want something of
-        them; of a span each target of its ends, then of its starts."""
+        """What the ledger has a row for.
+
+        Those are a probe's targets, and the entries of returns that want something of them; of a span each target of
+        its ends, then of its starts.
+        """
         if probe.span is None:
             spellings = [target.spelling for target in probe.targets]
             has_entries = any(isinstance(target, FunctionReturn) for target in probe.targets)

@@ -1,7 +1,7 @@
 //! Programs at functions, in an interpreter: with the registers or a trampoline's words for a context.
 
 #![cfg(target_arch = "x86_64")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod compile_support;
 

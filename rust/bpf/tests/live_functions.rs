@@ -335,8 +335,9 @@ fn a_function_that_can_t_be_probed_says_why() {
     let symbols: HashSet<&str> = symbols.collect();
     let denied = std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap();
     let denied = denied.lines().filter_map(|line| line.split_whitespace().last()).find(|name| symbols.contains(name));
-    let part = symbols
-        .iter()
+    let traceable = std::fs::read_to_string("/sys/kernel/tracing/available_filter_functions").unwrap();
+    let part = traceable
+        .lines()
         .find(|name| name.split_once(".isra.").is_some_and(|(whole, rest)| rest == "0" && !symbols.contains(whole)));
     let (denied, part) = (denied.unwrap(), part.unwrap());
     let whole = part.split_once('.').unwrap().0;

@@ -13,6 +13,9 @@ use super::names;
 const SYMBOLS: &str = "/proc/kallsyms";
 const DENIED: &str = "/sys/kernel/debug/kprobes/blacklist";
 
+/// What stands before functions and is none.
+const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
+
 /// What the kernel tells of its functions.
 #[derive(Debug, Default)]
 pub struct Known<'a> {
@@ -64,7 +67,8 @@ impl<'a> Known<'a> {
             let mut words = line.split_ascii_whitespace();
             let (kind, name) = (words.nth(1)?, words.next()?);
             let module = words.next().map(|module| module.trim_matches(['[', ']']));
-            matches!(kind, "t" | "T" | "w" | "W").then_some((name, module))
+            let is_padding = PADDING.iter().any(|prefix| name.starts_with(prefix));
+            (!is_padding && matches!(kind, "t" | "T" | "w" | "W")).then_some((name, module))
         })
     }
 
