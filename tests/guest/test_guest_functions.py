@@ -29,6 +29,7 @@ def prepare(lab: Preparation) -> None:
     (lab.folder / _BINARY).symlink_to(paths[-1])
 
 
+@pytest.mark.timeout(600)
 def test_functions_are_probed_by_every_means(prepared: Prepared, guest_kernel: str) -> None:
     """Calls, arguments, results, stacks, times and recursion, by each means that the kernel has."""
     command = [str(prepared.folder / _BINARY), "--nocapture", "--test-threads=1"]
