@@ -343,9 +343,15 @@ class SessionSpec:
     version: int = VERSION
 
     def rows(self, probe: ProbeSpec) -> list[str]:
-        """What the ledger has a row for: a probe's targets; of a span each target of its ends, then of its starts."""
+        """What the ledger has a row for.
+
+        Those are a probe's targets, and the entries of returns that want something of them; of a span each target of
+        its ends, then of its starts.
+        """
         if probe.span is None:
-            return [target.spelling for target in probe.targets]
+            spellings = [target.spelling for target in probe.targets]
+            has_entries = any(isinstance(target, FunctionReturn) for target in probe.targets)
+            return spellings + [f"the entry for {spelling}" for spelling in spellings if has_entries]
         sides = [("end", side) for side in probe.span.end] + [("start", side) for side in probe.span.start]
         paired = [(word, self.probes[side.probe]) for word, side in sides]
         return [f"{word} {target.spelling} ({other.name})" for word, other in paired for target in other.targets]

@@ -154,7 +154,7 @@ def native_resolver(kind: str, pattern: str) -> list[str]:
     """Asks this machine's kernel what matches."""
     from spile import _native
 
-    return [spelling for found, spelling in _native.list_probes(pattern) if found == kind]
+    return [spelling for found, spelling in _native.list_probes(f"{kind}:{pattern}") if found == kind]
 
 
 def _tracepoint(text: Any) -> Tracepoint:

@@ -6,6 +6,7 @@ use spile_core::error::Error;
 
 use crate::kernel::btf::Btf;
 use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints, unknown_raw_tracepoint};
+use crate::kernel::function::{FunctionFields, Moment, View, find, names, reason};
 use crate::kernel::glob::matches;
 use crate::kernel::tracefs::Tracefs;
 
@@ -13,12 +14,21 @@ use crate::kernel::tracefs::Tracefs;
 const TRACEPOINT: &str = "tracepoint";
 const RAW_TRACEPOINT: &str = "raw_tracepoint";
 const PROFILE: &str = "profile";
+const FUNCTION: &str = "function";
+const FUNCTION_RETURN: &str = "function_return";
 /// A timer that doesn't beat in time with the kernel's own.
 const USUAL_RATE: &str = "99";
 
 /// Kind and name of every probe whose name, or kind and name with a colon between, matches the pattern. What can't be
-/// listed here (no tracefs, no BTF) is left out, unless there is nothing else to list.
+/// listed here (no tracefs, no BTF) is left out, unless there is nothing else to list. There are tens of thousands of
+/// functions, so a pattern must have a letter of theirs; that each of them returns too is said only to who names the kind.
 pub fn list(pattern: &str) -> Result<Vec<(String, String)>, Error> {
+    for kind in [FUNCTION, FUNCTION_RETURN] {
+        if let Some(pattern) = pattern.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':')) {
+            let names = names::list(&Btf::of_kernel()?, &Tracefs::open()?, pattern)?;
+            return Ok(names.into_iter().map(|name| (kind.to_owned(), name)).collect());
+        }
+    }
     let tracepoints = Tracefs::open().and_then(|tracefs| tracefs.tracepoints());
     let raw = Btf::of_kernel().map(|btf| raw_tracepoints(&btf));
     let mut found = Vec::new();
@@ -35,6 +45,10 @@ pub fn list(pattern: &str) -> Result<Vec<(String, String)>, Error> {
             classic.for_each(|(category, name)| add(TRACEPOINT, format!("{category}:{name}")));
             raw.unwrap_or_default().into_iter().for_each(|name| add(RAW_TRACEPOINT, name));
         }
+    }
+    if pattern.contains(|c: char| c.is_alphanumeric()) {
+        let functions = Btf::of_kernel().and_then(|btf| names::list(&btf, &Tracefs::open()?, pattern));
+        found.extend(functions.unwrap_or_default().into_iter().map(|name| (FUNCTION.to_owned(), name)));
     }
     found.sort();
     Ok(found)
@@ -56,11 +70,22 @@ pub fn fields(kind: &str, name: &str) -> Result<Vec<(String, String)>, Error> {
             let fields = fields.ok_or_else(|| unknown_raw_tracepoint(name, &raw_tracepoints(&btf)))?;
             Ok(fields.described())
         }
+        FUNCTION => function(name, Moment::Entry),
+        FUNCTION_RETURN => function(name, Moment::Return),
         PROFILE => Ok(Vec::new()),
         _ => Err(Error::ProbeNotFound {
             message: format!(
-                "no kind of probe is called {kind}; there are {TRACEPOINT}, {RAW_TRACEPOINT} and {PROFILE}"
+                "no kind of probe is called {kind}; there are {TRACEPOINT}, {RAW_TRACEPOINT}, {FUNCTION}, \
+                 {FUNCTION_RETURN} and {PROFILE}"
             ),
         }),
     }
+}
+
+fn function(name: &str, moment: Moment) -> Result<Vec<(String, String)>, Error> {
+    let btf = Rc::new(Btf::of_kernel()?);
+    if find(&btf, name).is_none() && reason::exists(name).is_none() {
+        return Err(reason::explain(name, Some(&btf), Tracefs::open().ok().as_ref()));
+    }
+    Ok(FunctionFields::new(name, View::Trampoline, moment, Some(btf))?.described())
 }

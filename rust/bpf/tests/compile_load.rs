@@ -74,6 +74,10 @@ fn load(program: &Program, options: &Options, kept: u32) -> Result<String, Strin
             ProgramKind::Tracepoint => 5,
             ProgramKind::PerfEvent => 7,
             ProgramKind::RawTracepoint => 17,
+            ProgramKind::Kprobe | ProgramKind::Kretprobe => 2,
+            ProgramKind::Fentry | ProgramKind::Fexit => {
+                panic!("such a program is for one function: see live_functions")
+            }
         };
         attribute[1] = code.len() as u32;
         attribute[6] = level;
@@ -166,6 +170,18 @@ fn both() -> Vec<spile_core::spec::Expr> {
     vec![stack(StackSpace::Kernel), stack(StackSpace::User)]
 }
 
+/// What is in two registers of `struct pt_regs`, and behind the first.
+fn registers(first: u32, second: u32) -> Table {
+    let behind = |offset, leaf| Access::Read { ctx_offset: first, derefs: vec![24], offset, leaf };
+    Table(vec![
+        ("file", Access::Ctx { offset: first, size: 8, signed: false }),
+        ("mode", behind(12, Leaf::Int { size: 4, signed: false })),
+        ("name", behind(56, Leaf::String { size: 40 })),
+        ("count", Access::Ctx { offset: second, size: 4, signed: true }),
+        ("ret", Access::Ctx { offset: 80, size: 8, signed: true }),
+    ])
+}
+
 fn cases() -> Vec<(ProgramKind, ProbeSpec, Table)> {
     let mut cases = Vec::new();
     let mut add = |kind, probe, fields: fn() -> Table| cases.push((kind, probe, fields()));
@@ -192,6 +208,17 @@ fn cases() -> Vec<(ProgramKind, ProbeSpec, Table)> {
     for condition in names.chain([is_string(field("odd"), &["odd", "seven77", "too long to be"])]) {
         add(ProgramKind::Tracepoint, probe(&both(), Some(condition)), record_fields);
     }
+    let arguments: fn() -> Table = || registers(112, 104);
+    let result: fn() -> Table = || registers(80, 80);
+    for (kind, fields) in [(ProgramKind::Kprobe, arguments), (ProgramKind::Kretprobe, result)] {
+        for condition in conditions("count", "name") {
+            add(kind, probe(&both(), Some(condition)), fields);
+        }
+        add(kind, ProbeSpec { capture: Capture::All, ..probe(&[], None) }, fields);
+    }
+    let returned = [fact(Context::Ret), fact(Context::Error), stack(StackSpace::Kernel)];
+    let failed = Some(compare(C::NotEqual, fact(Context::Error), int(0)));
+    add(ProgramKind::Kretprobe, probe(&returned, failed), result);
     add(ProgramKind::PerfEvent, probe(&both(), Some(compare(C::NotEqual, fact(Context::Pid), int(0)))), || {
         Table(vec![])
     });

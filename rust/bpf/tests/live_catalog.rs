@@ -26,6 +26,11 @@ fn probes_are_listed_by_pattern_and_described() {
     let raw = catalog::fields("raw_tracepoint", "sched_switch").unwrap();
     assert!(raw.contains(&pair("next", "struct task_struct *")), "{raw:?}");
     assert_eq!(catalog::fields("profile", "99").unwrap(), []);
+    let function = catalog::fields("function", "vfs_read").unwrap();
+    let arguments = [("file", "struct file *"), ("buf", "char *"), ("count", "size_t"), ("pos", "loff_t *")];
+    assert_eq!(function, arguments.map(|(name, ty)| pair(name, ty)));
+    let last = catalog::fields("function_return", "vfs_read").unwrap().pop();
+    assert_eq!(last, Some(pair("ret", "ssize_t")));
     // Every name that is listed can be described.
     for (kind, name) in all.iter().step_by(37) {
         catalog::fields(kind, name).unwrap();
@@ -34,7 +39,8 @@ fn probes_are_listed_by_pattern_and_described() {
         ("tracepoint", "sched:sched_swich", "did you mean sched:sched_switch?"),
         ("tracepoint", "sched_switch", "has a category"),
         ("raw_tracepoint", "sched_swich", "did you mean sched_switch?"),
-        ("function", "vfs_read", "no kind of probe is called function"),
+        ("function", "vfs_raed", "did you mean vfs_read"),
+        ("fucntion", "vfs_read", "no kind of probe is called fucntion"),
     ] {
         let error = catalog::fields(kind, name).unwrap_err();
         assert!(matches!(&error, Error::ProbeNotFound { message } if message.contains(words)), "{error}");

@@ -97,6 +97,10 @@ pub trait Fields {
         let _ = path;
         ValueNames::default()
     }
+    /// Where what the function returned is.
+    fn ret(&self) -> Result<Access, Error> {
+        Err(Error::FieldNotFound { message: "only a function's return has ret and error".into() })
+    }
     /// Every field of the target's own, in its order, for `capture="*"`.
     fn all(&self) -> Vec<(String, Vec<PathStep>)>;
 }

@@ -164,6 +164,15 @@ impl Emitter<'_> {
                 self.alu(insn::alu_bits(BinOp::ShrS), target, count);
                 self.spill(*dst, target);
             }
+            // The verifier forgets that a register points when its sign is changed: twice, and only that has happened.
+            Inst::Number { dst, src } => {
+                let target = self.target(*dst);
+                let from = self.read(*src, target);
+                self.mov(target, from);
+                self.put(insn::ALU64 | insn::NEG, target, 0, 0, 0);
+                self.put(insn::ALU64 | insn::NEG, target, 0, 0, 0);
+                self.spill(*dst, target);
+            }
             Inst::Load { dst, base, offset, size } => {
                 let target = self.target(*dst);
                 let (base, offset) = self.address(*base, *offset, FIRST);

@@ -20,6 +20,7 @@ enum Step {
     Binary(BinOp, usize, usize, usize),
     BinaryImm(BinOp, usize, usize, i64),
     SignExtend(usize, usize, u8),
+    Number(usize, usize),
     Copy(usize, usize),
     /// With copies of registers, made in this order, which die at the call.
     Call(usize, [usize; 4], Vec<usize>),
@@ -128,6 +129,7 @@ fn build(steps: &[Step]) -> Function {
                 f.push(Inst::Binary { op, dst: regs[dst], left: regs[left], right: Operand::Imm(imm) });
             }
             Step::SignExtend(dst, src, bits) => f.push(Inst::SignExtend { dst: regs[dst], src: regs[src], bits }),
+            Step::Number(dst, src) => f.push(Inst::Number { dst: regs[dst], src: regs[src] }),
             Step::Copy(dst, src) => f.push(Inst::Copy { dst: regs[dst], src: regs[src] }),
             Step::Call(dst, args, order) => {
                 let mut args = args.map(|arg| Arg::Reg(regs[arg]));
@@ -254,7 +256,7 @@ fn interpret(f: &Function, context: &mut [u64]) {
             let value = match inst {
                 Inst::Context { .. } => 0,
                 Inst::Const { value, .. } => *value as u64,
-                Inst::Copy { src, .. } => regs[src.0 as usize],
+                Inst::Copy { src, .. } | Inst::Number { src, .. } => regs[src.0 as usize],
                 Inst::Binary { op, left, right, .. } => compute(*op, regs[left.0 as usize], operand(right, &regs)),
                 Inst::SignExtend { src, bits, .. } => {
                     let count = 64 - u32::from(*bits);
@@ -370,6 +372,7 @@ fn step() -> impl Strategy<Value = Step> {
         (reg(), imm()).prop_map(|(dst, value)| Step::Const(dst, value)),
         (op(), reg(), reg(), reg()).prop_map(|(op, dst, left, right)| Step::Binary(op, dst, left, right)),
         (op(), reg(), reg(), imm()).prop_map(|(op, dst, left, imm)| Step::BinaryImm(op, dst, left, imm)),
+        (reg(), reg()).prop_map(|(dst, src)| Step::Number(dst, src)),
         (reg(), reg(), 1_u8..64).prop_map(|(dst, src, bits)| Step::SignExtend(dst, src, bits)),
         (reg(), reg()).prop_map(|(dst, src)| Step::Copy(dst, src)),
         (reg(), [reg(), reg(), reg(), reg()], proptest::sample::subsequence(vec![0, 1, 2, 3], 0..=4).prop_shuffle())

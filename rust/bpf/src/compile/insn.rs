@@ -15,6 +15,7 @@ pub(super) const MEM: u8 = 0x60;
 pub(super) const X: u8 = 0x08;
 pub(super) const LD_IMM64: u8 = 0x18;
 pub(super) const MOV: u8 = 0xb0;
+pub(super) const NEG: u8 = 0x80;
 pub(super) const JA: u8 = 0x00;
 pub(super) const CALL: u8 = 0x80;
 pub(super) const EXIT: u8 = 0x90;

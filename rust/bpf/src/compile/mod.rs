@@ -18,6 +18,7 @@ mod insn;
 mod ir;
 mod names;
 mod regalloc;
+mod registers;
 mod schema;
 mod span;
 
@@ -28,8 +29,9 @@ use spile_core::spec::{Expr, ProbeSpec};
 pub use access::{Access, Fields, Leaf, NoFields};
 pub use build::exprs_of;
 pub use follow::follow;
+pub use registers::{REGISTERS, Registers};
 pub use schema::{schema, uses_task};
-pub use span::{MAX_KEPT, Side, SpanLayout, at_start};
+pub use span::{Key, MAX_KEPT, Side, SpanLayout, at_start};
 
 /// What the kernel calls the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +42,21 @@ pub enum ProgramKind {
     Tracepoint,
     /// `BPF_PROG_TYPE_PERF_EVENT`.
     PerfEvent,
+    /// `BPF_PROG_TYPE_TRACING` at a function's entry: the context is its arguments, each in 8 bytes or a multiple of them.
+    Fentry,
+    /// The same at its return: the context goes on with what it returned.
+    Fexit,
+    /// `BPF_PROG_TYPE_KPROBE` at a function's entry: the context is the registers.
+    Kprobe,
+    /// The same at its return.
+    Kretprobe,
+}
+
+impl ProgramKind {
+    /// Whether the context holds values that the kernel's verifier has types for.
+    fn has_typed_context(self) -> bool {
+        matches!(self, Self::Fentry | Self::Fexit)
+    }
 }
 
 /// Offsets in `struct task_struct`, from the running kernel's BTF.
@@ -71,6 +88,8 @@ pub struct Filter {
 pub struct Options {
     /// The id of its events, and its row of the ledger.
     pub event_id: u16,
+    /// Whether the id is in the attachment's cookie instead, so that the program serves many places.
+    pub id_in_cookie: bool,
     /// Frames kept of a stack, 1 to 127.
     pub stack_depth: u32,
     /// Slots of [`MapRef::StackCache`]: a power of two.

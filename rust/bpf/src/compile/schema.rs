@@ -126,20 +126,7 @@ pub(super) fn type_of(
     place: &str,
 ) -> Result<FieldType, Error> {
     Ok(match expr {
-        Expr::Field { path } => match fields.resolve(path)? {
-            Access::Ctx { size, signed, .. } => FieldType::Int { size, signed },
-            Access::CtxString { size, .. } => string_of(size),
-            Access::CtxDynString { .. } => FieldType::String { limit: DEFAULT_STRING_LIMIT },
-            Access::CtxDynBytes { .. } => FieldType::Bytes { limit: DEFAULT_STRING_LIMIT },
-            Access::CtxArray { elem_size, count, .. } => {
-                FieldType::Bytes { limit: (u32::from(elem_size) * count).clamp(1, MAX_STRING) }
-            }
-            Access::Read { leaf, .. } => match leaf {
-                Leaf::Int { size, signed } => FieldType::Int { size, signed },
-                Leaf::Bits { size, signed, .. } => FieldType::Int { size, signed },
-                Leaf::String { size } => string_of(size),
-            },
-        },
+        Expr::Field { path } => type_at(&fields.resolve(path)?),
         Expr::Context { name } => match name {
             Context::Comm => FieldType::FixedString { size: 16 },
             Context::Pid | Context::Tid | Context::Ppid | Context::Uid | Context::Gid | Context::Cpu => {
@@ -148,7 +135,7 @@ pub(super) fn type_of(
             Context::Cgroup | Context::Timestamp | Context::Utime | Context::Stime | Context::Task => {
                 FieldType::Int { size: 8, signed: false }
             }
-            Context::Ret => FieldType::Int { size: 8, signed: true },
+            Context::Ret => type_at(&fields.ret()?),
             Context::Error => FieldType::Int { size: 4, signed: true },
             Context::Elapsed => FieldType::Int { size: 8, signed: false },
             Context::ProbeName => FieldType::Name,
@@ -167,6 +154,23 @@ pub(super) fn type_of(
         }
         Expr::Int { .. } | Expr::Binary { .. } | Expr::Unary { .. } => integer(expr, fields, span, place)?,
     })
+}
+
+/// The type of what an access finds.
+fn type_at(access: &Access) -> FieldType {
+    match *access {
+        Access::Ctx { size, signed, .. } => FieldType::Int { size, signed },
+        Access::CtxString { size, .. } => string_of(size),
+        Access::CtxDynString { .. } => FieldType::String { limit: DEFAULT_STRING_LIMIT },
+        Access::CtxDynBytes { .. } => FieldType::Bytes { limit: DEFAULT_STRING_LIMIT },
+        Access::CtxArray { elem_size, count, .. } => {
+            FieldType::Bytes { limit: (u32::from(elem_size) * count).clamp(1, MAX_STRING) }
+        }
+        Access::Read { leaf, .. } => match leaf {
+            Leaf::Int { size, signed } | Leaf::Bits { size, signed, .. } => FieldType::Int { size, signed },
+            Leaf::String { size } => string_of(size),
+        },
+    }
 }
 
 /// The type of an integer expression; anything else is refused.

@@ -41,7 +41,19 @@ pub(super) struct Kept {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanLayout {
     pub(super) kept: Vec<Kept>,
+    /// Words of the start's context, by their offsets in it. They stand behind everything else.
+    words: Vec<u32>,
     size: u32,
+}
+
+/// What tells one open span from the others.
+#[derive(Debug, Clone, Copy)]
+pub enum Key<'a> {
+    /// A number of each side's own.
+    Of(&'a Expr),
+    /// One call of a function: its place on the stack, which no other call has that goes on at the same time, whether it
+    /// is of the same function, of another task or of an interrupt. The start's id is the end's and one.
+    Call,
 }
 
 /// One side of a span, as a program is compiled for it.
@@ -52,7 +64,7 @@ pub struct Side<'a> {
     /// What is kept.
     pub layout: &'a SpanLayout,
     /// What start and end have in common.
-    pub key: &'a Expr,
+    pub key: Key<'a>,
     /// The index of the side's own probe in the spec.
     pub probe: u32,
     /// That probe's `where=`.
@@ -92,7 +104,21 @@ impl SpanLayout {
                 format!("a span keeps at most {MAX_KEPT} bytes, and its at_start() values take {size}: lower limit=");
             return Err(Error::spec(place, message));
         }
-        Ok(Self { kept, size })
+        Ok(Self { kept, words: Vec::new(), size })
+    }
+
+    /// The same, and words of the start's context, given by their offsets: an end has those in the place of its own.
+    #[must_use]
+    pub fn with_words(mut self, offsets: &[u32]) -> Self {
+        self.words = offsets.to_vec();
+        self.size += 8 * offsets.len() as u32;
+        self
+    }
+
+    /// Words of the start's context: their offsets in it, and within the entry.
+    pub(super) fn words(&self) -> impl Iterator<Item = (u32, u32)> {
+        let start = self.size - 8 * self.words.len() as u32;
+        self.words.iter().zip(0..).map(move |(offset, index)| (*offset, start + 8 * index))
     }
 
     /// Bytes of an entry.

@@ -9,6 +9,7 @@ use spile_core::spec::PathStep;
 use crate::compile::{Access, KernelOffsets};
 use crate::kernel::btf::Btf;
 use crate::kernel::btf::path::follow_pointee;
+use crate::kernel::function::means::Trials;
 use crate::kernel::tracefs::Tracefs;
 
 /// BTF and tracefs.
@@ -17,6 +18,7 @@ pub(crate) struct KernelView {
     btf: OnceCell<Result<Rc<Btf>, Error>>,
     tracefs: OnceCell<Result<Tracefs, Error>>,
     offsets: OnceCell<Result<KernelOffsets, Error>>,
+    trials: Trials,
 }
 
 impl KernelView {
@@ -28,6 +30,11 @@ impl KernelView {
     /// The folder of tracepoints.
     pub(crate) fn tracefs(&self) -> Result<&Tracefs, Error> {
         self.tracefs.get_or_init(Tracefs::open).as_ref().map_err(Clone::clone)
+    }
+
+    /// By which means functions can be probed.
+    pub(crate) fn trials(&self) -> &Trials {
+        &self.trials
     }
 
     /// Where things are in a task.

@@ -7,13 +7,17 @@
 //! wait for what runs) ──► detach
 //! ```
 //!
-//! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (and
-//! `shortcut` makes some of them cheaper), `plan` compiles, and `spans` what is between two probes,
-//! `maps` makes and names maps, `follow` keeps the tree of processes, `source` reads a ring, `account` reads the ledger.
+//! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (`function`
+//! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, `spans` what is between two
+//! probes and `calls` what is between a function's entry and its return, `maps` makes and names maps, `unit` loads a program and `attach` ties it to its places, `follow` keeps the tree of
+//! processes, `source` reads a ring, `account` reads the ledger.
 //! Dropping the engine detaches and leaves nothing behind.
 
 mod account;
+mod attach;
+mod calls;
 mod follow;
+mod function;
 mod kernel_view;
 mod maps;
 mod place;
@@ -21,6 +25,7 @@ mod plan;
 mod shortcut;
 mod source;
 mod spans;
+mod unit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,14 +37,14 @@ use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
 
 use crate::kernel::cpu;
-use crate::kernel::link::Link;
+use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
-use account::Account;
 use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
-use plan::{Planned, located};
+use plan::Planned;
+use unit::Unit;
 
 /// The gate's states, as programs read them.
 const ACTIVE: u32 = 1;
@@ -47,20 +52,15 @@ const SHUT: u32 = 2;
 
 /// A session's programs in the kernel.
 pub struct Engine {
-    // Links come first: they are dropped before the programs that they run.
+    /// The follower's.
     links: Vec<Link>,
     follow: Follow,
-    probes: Vec<Probe>,
+    /// Every target of every probe.
+    planned: Vec<Planned>,
+    units: Vec<Unit>,
     maps: Maps,
     layouts: Arc<Layouts>,
     is_closed: Arc<AtomicBool>,
-}
-
-/// One target of one probe, loaded.
-struct Probe {
-    planned: Planned,
-    program: LoadedProgram,
-    account: Account,
 }
 
 impl Engine {
@@ -84,15 +84,17 @@ impl Engine {
         let maps = Maps::create(spec, planned.len(), cpus, &spans, wanted)?;
         let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
-        let mut probes = Vec::with_capacity(planned.len());
-        for planned in planned {
-            let program = &planned.program;
-            let program = LoadedProgram::load(program.kind, &program.name, &maps.relocated(program)?)
-                .map_err(|error| located(error, &spec.probes[planned.probe as usize]))?;
-            probes.push(Probe { planned, program, account: Account::default() });
-        }
-        let engine =
-            Self { links: Vec::new(), follow, probes, maps, layouts: Arc::new(layouts), is_closed: Arc::default() };
+        let units = unit::group(&planned).into_iter().map(|members| Unit::load(members, &planned, &maps));
+        let units = units.collect::<Result<Vec<_>, Error>>()?;
+        let engine = Self {
+            links: Vec::new(),
+            follow,
+            planned,
+            units,
+            maps,
+            layouts: Arc::new(layouts),
+            is_closed: Arc::default(),
+        };
         if let Some(pid) = spec.target.pid {
             engine.add_pid(pid)?;
         }
@@ -112,19 +114,13 @@ impl Engine {
     /// Attaches everything, then opens the gate: what attaching itself causes is no event.
     pub fn start(&mut self) -> Result<(), Error> {
         self.links.extend(self.follow.attach()?);
-        let mut errors = Vec::new();
-        for probe in &self.probes {
-            match probe.planned.attachment.attach(&probe.program) {
-                Ok(link) => self.links.push(link),
-                Err(error) => errors.push(plan::suffixed(error, &probe.planned.suffix)),
-            }
-        }
+        let errors: Vec<Error> = self.units.iter_mut().filter_map(|unit| unit.attach(&self.planned).err()).collect();
         if let Some(error) = Error::all(errors) {
             self.detach();
             return Err(error);
         }
-        for probe in &mut self.probes {
-            probe.account.open(&probe.program)?;
+        for unit in &mut self.units {
+            unit.open()?;
         }
         self.maps.set_gate(ACTIVE)
     }
@@ -133,8 +129,8 @@ impl Engine {
     /// end once they have read it.
     pub fn close(&mut self) -> Result<(), Error> {
         self.maps.set_gate(SHUT)?;
-        for probe in &mut self.probes {
-            probe.account.close(&probe.program)?;
+        for unit in &mut self.units {
+            unit.close()?;
         }
         self.maps.fence()?;
         self.is_closed.store(true, Ordering::Release);
@@ -146,17 +142,20 @@ impl Engine {
     /// The kernel waits for two grace periods at each classic tracepoint (`perf_trace_event_unreg`), some 70 ms, so a
     /// thread does that; the gate is shut, and nobody else waits for it.
     pub fn detach(&mut self) {
-        let links = std::mem::take(&mut self.links);
-        if links.iter().any(Link::is_slow) {
-            // Without a thread it just takes longer: what the closure holds is dropped here and now.
-            let _ = std::thread::Builder::new().name("spile-detach".into()).spawn(move || drop(links));
-        }
+        let mut links = std::mem::take(&mut self.links);
+        links.extend(self.units.iter_mut().filter_map(|unit| unit.link.take()));
+        drop_later(links);
     }
 
     /// What became of every hit so far: a row for each target.
     pub fn ledger(&self) -> Result<Vec<Row>, Error> {
-        let row = |probe: &Probe| probe.account.row(&probe.planned, &probe.program, &self.maps);
-        let mut rows = self.probes.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        let mut missed = vec![0; self.planned.len()];
+        for unit in &self.units {
+            missed[unit.members[0]] = unit.missed()?;
+        }
+        let rows = self.planned.iter().zip(missed);
+        let rows = rows.map(|(planned, missed)| account::row(planned, missed, &self.maps));
+        let mut rows = rows.collect::<Result<Vec<_>, Error>>()?;
         loss::settle(&mut rows);
         Ok(rows)
     }
@@ -183,18 +182,18 @@ impl Engine {
 
     /// Event ids and what they are called.
     pub fn names(&self) -> Vec<(u16, String)> {
-        self.probes.iter().map(|probe| (probe.planned.id, probe.planned.name.clone())).collect()
+        self.planned.iter().map(|planned| (planned.id, planned.name.clone())).collect()
     }
 
     /// The numbers of its programs in the kernel's own list, those that follow processes included.
     pub fn program_ids(&self) -> Result<Vec<u32>, Error> {
-        let probes = self.probes.iter().map(|probe| &probe.program);
-        self.follow.programs().chain(probes).map(LoadedProgram::id).collect()
+        let units = self.units.iter().map(|unit| &unit.program);
+        self.follow.programs().chain(units).map(LoadedProgram::id).collect()
     }
 
     /// What was made of each target: where it is attached, the intermediate form, and the bytecode.
     pub fn explain(&self) -> String {
-        self.probes.iter().map(|probe| probe.planned.explained()).collect::<Vec<_>>().join("\n")
+        self.planned.iter().map(Planned::explained).collect::<Vec<_>>().join("\n")
     }
 }
 

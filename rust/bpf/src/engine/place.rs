@@ -1,15 +1,14 @@
 //! Where a program goes. In: a [`Target`]. Out: its fields, the program's kind, and how it is attached.
 
 use spile_core::error::Error;
-use spile_core::spec::{Expr, PathStep, StackSpace, Target};
+use spile_core::spec::{Attach, Expr, PathStep, StackSpace, Target};
 
 use super::kernel_view::KernelView;
-use super::shortcut;
+use super::{function, shortcut};
 use crate::compile::{Fields, NoFields, ProgramKind};
-use crate::kernel::cpu;
 use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints, unknown_raw_tracepoint};
-use crate::kernel::link::Link;
-use crate::kernel::program::LoadedProgram;
+use crate::kernel::function::Moment;
+use crate::kernel::program::Purpose;
 
 /// The kernel's limit on timers and the file that says it.
 const MAX_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
@@ -26,18 +25,47 @@ pub(super) struct Place {
 /// How a program is attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attachment {
-    RawTracepoint { name: String },
-    Tracepoint { name: String, id: u64 },
-    Timer { hz: u64 },
+    RawTracepoint {
+        name: String,
+    },
+    Tracepoint {
+        name: String,
+        id: u64,
+    },
+    Timer {
+        hz: u64,
+    },
+    /// To a function, by its number in the kernel's types.
+    Trampoline {
+        name: String,
+        function: u32,
+    },
+    /// To a function; `source` is the number of perf's kprobe source.
+    Kprobe {
+        name: String,
+        is_return: bool,
+        source: u32,
+    },
+    /// To a function, and with it to others.
+    KprobeMulti {
+        name: String,
+        is_return: bool,
+    },
 }
 
 impl Attachment {
-    pub(super) fn attach(&self, program: &LoadedProgram) -> Result<Link, Error> {
+    /// What its program is loaded for.
+    pub(super) fn purpose(&self) -> Purpose {
         match self {
-            Self::RawTracepoint { name } => Link::raw_tracepoint(name, program),
-            Self::Tracepoint { name, id } => Link::tracepoint(name, *id, program),
-            Self::Timer { hz } => Link::timer(*hz, &cpu::online()?, program),
+            Self::Trampoline { function, .. } => Purpose::Function(*function),
+            Self::KprobeMulti { .. } => Purpose::Many,
+            _ => Purpose::Any,
         }
+    }
+
+    /// Whether its event's id is in a cookie, so that its program serves other places too.
+    pub(super) fn has_cookie(&self) -> bool {
+        matches!(self, Self::KprobeMulti { .. })
     }
 }
 
@@ -50,6 +78,10 @@ pub(super) struct Wants<'a> {
     pub everything: bool,
     /// The stack at its place.
     pub kernel_stack: bool,
+    /// How functions are to be attached.
+    pub attach: Attach,
+    /// The number of its targets.
+    pub members: usize,
 }
 
 impl<'a> Wants<'a> {
@@ -70,6 +102,8 @@ impl<'a> Wants<'a> {
     /// What another one wants, too.
     pub(super) fn merge(&mut self, other: Self) {
         self.paths.extend(other.paths);
+        self.attach = other.attach;
+        self.members = self.members.max(other.members);
         self.everything |= other.everything;
         self.kernel_stack |= other.kernel_stack;
     }
@@ -86,9 +120,8 @@ pub(super) fn resolve(target: &Target, wants: &Wants<'_>, kernel: &KernelView) -
         Target::Tracepoint { category, name } => tracepoint(category, name, wants, kernel),
         Target::RawTracepoint { name } => raw_tracepoint(name, kernel),
         Target::Profile { hz } => profile(*hz),
-        Target::Function { .. } | Target::FunctionReturn { .. } => {
-            Err(Error::Unsupported { message: format!("{} can't be probed yet", target.spelling()) })
-        }
+        Target::Function { name } => function(name, Moment::Entry, wants, kernel),
+        Target::FunctionReturn { name } => function(name, Moment::Return, wants, kernel),
     }
 }
 
@@ -130,6 +163,11 @@ fn raw_tracepoint(name: &str, kernel: &KernelView) -> Result<Place, Error> {
         attachment: Attachment::RawTracepoint { name: name.into() },
         name: name.into(),
     })
+}
+
+fn function(name: &str, moment: Moment, wants: &Wants<'_>, kernel: &KernelView) -> Result<Place, Error> {
+    let Wants { attach, members, kernel_stack, .. } = *wants;
+    function::resolve(&function::Wanted { name, moment, attach, members, kernel_stack }, kernel)
 }
 
 fn profile(hz: u64) -> Result<Place, Error> {

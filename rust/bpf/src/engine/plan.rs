@@ -9,7 +9,7 @@ use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec};
 use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
-use super::spans;
+use super::{calls, spans};
 use crate::compile::{Filter, KernelOffsets, Options, Program, compile, exprs_of, schema, uses_task};
 
 /// Everything that a session needs in the kernel.
@@ -47,6 +47,16 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// Whether one program serves this target and the other.
+    pub(super) fn can_share(&self, other: &Self) -> bool {
+        self.attachment.has_cookie()
+            && other.attachment.has_cookie()
+            && self.probe == other.probe
+            && self.program.kind == other.program.kind
+            && self.program.insns == other.program.insns
+            && self.program.relocations == other.program.relocations
+    }
+
     /// For whoever wants to read it.
     pub(super) fn explained(&self) -> String {
         let mut text = format!("{}{}\n", self.spelling, self.suffix);
@@ -95,10 +105,11 @@ pub(super) fn suffixed(mut error: Error, suffix: &str) -> Error {
 
 impl Scene<'_> {
     /// How the program of this number is compiled.
-    pub(super) fn options(&self, event_id: u16) -> Options {
+    pub(super) fn options(&self, event_id: u16, attachment: &Attachment) -> Options {
         let Self { spec, cpus, .. } = self;
         Options {
             event_id,
+            id_in_cookie: attachment.has_cookie(),
             stack_depth: spec.limits.stack_depth,
             stack_cache: spec.limits.stack_cache,
             self_tgid: spec.target.exclude_self.then(std::process::id),
@@ -131,9 +142,24 @@ pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result
             }
         } else if probe.deliver || !probe.aggregates.is_empty() {
             // What does neither is a side of a span, and is there only as that.
+            let mut calls = Vec::new();
             for target_index in 0..probe.targets.len() {
-                match one(&scene, (probe_index, target_index), &mut ids) {
-                    Ok(one) => plan.programs.push(one),
+                match place(&scene, (probe_index, target_index)) {
+                    Ok(place) if calls::need_entry(probe, &place) => calls.push((target_index, place)),
+                    Ok(place) => match one(&scene, (probe_index, target_index), place, &mut ids) {
+                        Ok(one) => plan.programs.push(one),
+                        Err(error) => errors.push(located(error, probe)),
+                    },
+                    Err(error) => errors.push(located(error, probe)),
+                }
+            }
+            if !calls.is_empty() {
+                let number = u16::try_from(plan.spans.len()).map_err(|_| Error::spec("probes", "too many spans"))?;
+                match calls::plan(&scene, probe_index, calls, number, &mut ids) {
+                    Ok((programs, open)) => {
+                        plan.programs.extend(programs);
+                        plan.spans.push(open);
+                    }
                     Err(error) => errors.push(located(error, probe)),
                 }
             }
@@ -150,16 +176,25 @@ pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result
     Error::all(errors).map_or(Ok(plan), Err)
 }
 
-fn one(scene: &Scene<'_>, (probe_index, target_index): (usize, usize), ids: &mut Ids) -> Result<Planned, Error> {
+fn place(scene: &Scene<'_>, (probe_index, target_index): (usize, usize)) -> Result<Place, Error> {
+    let probe = &scene.spec.probes[probe_index];
+    let at = |error| placed(error, &format!("probes[{probe_index}].targets[{target_index}]"));
+    resolve(&probe.targets[target_index], &wants(probe), scene.kernel).map_err(at)
+}
+
+fn one(
+    scene: &Scene<'_>,
+    (probe_index, target_index): (usize, usize),
+    place: Place,
+    ids: &mut Ids,
+) -> Result<Planned, Error> {
     let Scene { spec, kernel, .. } = *scene;
     let (probe, target) = (&spec.probes[probe_index], &spec.probes[probe_index].targets[target_index]);
-    let at = |error| placed(error, &format!("probes[{probe_index}].targets[{target_index}]"));
     let (probe_number, target_number, id) = (narrow(probe_index)?, narrow(target_index)?, ids.next()?);
-    let place = resolve(target, &wants(probe), kernel).map_err(at)?;
     let (schema, columns) = schema(probe, probe_number, target_number, id, &*place.fields, None)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
-    let options = scene.options(id);
+    let options = scene.options(id, &place.attachment);
     let Place { kind, fields, attachment, name } = place;
     let program = compile(kind, probe, &layout, &columns, &*fields, &offsets, &options)?;
     let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
@@ -193,8 +228,13 @@ fn needs_task(probe: &ProbeSpec, columns: &[Expr]) -> bool {
     columns.iter().chain(exprs(probe)).any(uses_task)
 }
 
-fn wants(probe: &ProbeSpec) -> Wants<'_> {
-    let mut wants = Wants { everything: probe.capture == Capture::All, ..Wants::default() };
+pub(super) fn wants(probe: &ProbeSpec) -> Wants<'_> {
+    let mut wants = Wants {
+        everything: probe.capture == Capture::All,
+        attach: probe.attach,
+        members: probe.targets.len(),
+        ..Wants::default()
+    };
     exprs(probe).into_iter().for_each(|expr| wants.add(expr));
     wants
 }

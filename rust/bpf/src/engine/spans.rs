@@ -14,7 +14,8 @@ use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
 use super::plan::{Ids, Planned, Scene, exprs, located, narrow, placed, suffix};
 use crate::compile::{
-    KernelOffsets, Options, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema, uses_task,
+    KernelOffsets, Key, Options, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema,
+    uses_task,
 };
 
 /// One target of one side.
@@ -53,7 +54,7 @@ pub(super) fn plan(
         let side = Side {
             number,
             layout: &layout,
-            key: &spot.side.key,
+            key: Key::Of(&spot.side.key),
             probe: spot.side.probe,
             condition: spot.probe.condition.as_ref(),
         };
@@ -74,7 +75,7 @@ impl<'a> Spot<'a> {
 
     /// What is asked of its target.
     fn wants(&self, span: &'a ProbeSpec) -> Wants<'a> {
-        let mut wants = Wants::default();
+        let mut wants = Wants { attach: self.probe.attach, members: self.probe.targets.len(), ..Wants::default() };
         self.exprs().for_each(|expr| wants.add(expr));
         if self.is_end {
             wants.everything = span.capture == spile_core::spec::Capture::All;
@@ -160,7 +161,10 @@ fn tracepoint_of(attachment: &Attachment) -> Option<&str> {
     match attachment {
         Attachment::RawTracepoint { name } => Some(name),
         Attachment::Tracepoint { name, .. } => Some(underlying(name)),
-        Attachment::Timer { .. } => None,
+        Attachment::Timer { .. }
+        | Attachment::Trampoline { .. }
+        | Attachment::Kprobe { .. }
+        | Attachment::KprobeMulti { .. } => None,
     }
 }
 
@@ -197,7 +201,8 @@ fn one(
     let probe = &scene.spec.probes[index];
     let (probe_number, target_number, id) = (narrow(index)?, narrow(target)?, ids.next()?);
     let Place { kind, fields, attachment, name } = place;
-    let options = Options { self_tgid: self_tgid(scene, side.key), ..scene.options(id) };
+    let tracer = self_tgid(scene, &spot.side.key);
+    let options = Options { self_tgid: tracer, ..scene.options(id, &attachment) };
     let site = Site { kind, fields: &*fields, offsets, options: &options };
     let (layout, program) = if spot.is_end {
         let (schema, columns) = schema(probe, probe_number, target_number, id, &*fields, Some(side.layout))?;

@@ -32,7 +32,7 @@ pub(super) fn privileges() -> Vec<Feature> {
 pub(super) fn sysctls() -> Vec<Feature> {
     let mask = own();
     vec![
-        lockdown(read("/sys/kernel/security/lockdown").as_deref()),
+        lockdown(privilege::lockdown().as_deref()),
         kptr_restrict(number("/proc/sys/kernel/kptr_restrict"), privilege::has_exactly(mask, Capability::Syslog)),
         paranoid(number("/proc/sys/kernel/perf_event_paranoid"), privilege::has(mask, Capability::Perfmon)),
         bpf_call(number("/proc/sys/kernel/unprivileged_bpf_disabled")),
@@ -47,9 +47,8 @@ fn number(path: &str) -> Option<i64> {
     read(path)?.parse().ok()
 }
 
-fn lockdown(state: Option<&str>) -> Feature {
-    let chosen = state.and_then(|text| text.split_once('[')?.1.split_once(']').map(|(mode, _)| mode.to_owned()));
-    let (works, detail) = match chosen.as_deref() {
+fn lockdown(mode: Option<&str>) -> Feature {
+    let (works, detail) = match mode {
         None => (true, "this kernel has no lockdown, or it can't be seen".to_owned()),
         Some("none") => (true, "not locked down".to_owned()),
         Some("integrity") => (true, "integrity: programs still read kernel memory, nothing may change it".to_owned()),
@@ -100,9 +99,10 @@ mod tests {
     #[test]
     fn lockdown_s_mode_is_the_one_in_brackets() {
         assert!(lockdown(None).works);
-        assert!(lockdown(Some("[none] integrity confidentiality")).works);
-        assert!(lockdown(Some("none [integrity] confidentiality")).works);
-        let feature = lockdown(Some("none integrity [confidentiality]"));
+        let lockdown_in = |text| lockdown(privilege::lockdown_in(text).as_deref());
+        assert!(lockdown_in("[none] integrity confidentiality").works);
+        assert!(lockdown_in("none [integrity] confidentiality").works);
+        let feature = lockdown_in("none integrity [confidentiality]");
         assert!(!feature.works && feature.detail.starts_with("confidentiality"));
     }
 

@@ -1,23 +1,18 @@
 //! Features that are tried: a program that does nothing is loaded and, for a moment, attached.
 
-use std::os::fd::AsFd as _;
-
-use aya_obj::generated::bpf_prog_type;
 use spile_core::error::Error;
 
 use super::Feature;
 use crate::compile::ProgramKind;
-use crate::kernel::btf::{Btf, Kind};
+use crate::kernel::btf::Btf;
+use crate::kernel::function::means;
 use crate::kernel::link::Link;
 use crate::kernel::map::Map;
 use crate::kernel::program::LoadedProgram;
-use crate::kernel::sys::{bpf, perf};
 use crate::kernel::tracefs::Tracefs;
 
 /// `r0 = 0; exit`.
 const NOTHING: [u64; 2] = [0xb7, 0x95];
-/// A function of every kernel that is seldom called.
-const FUNCTION: &str = "vfs_mkdir";
 
 pub(super) fn all() -> Vec<Feature> {
     vec![
@@ -37,8 +32,17 @@ pub(super) fn all() -> Vec<Feature> {
         ),
         Feature::tried("perf timers", "profile probes", timer()),
         Feature::tried("uprobes", "nothing in this version: it has no probes on user functions yet", pmu("uprobe")),
-        Feature::tried("kprobes", "nothing in this version: it has no probes on functions yet", kprobe()),
-        Feature::tried("fentry", "nothing in this version: it has no probes on functions yet", fentry()),
+        Feature::tried(
+            "fentry",
+            "functions are probed by kprobes, which cost more; without those, not at all",
+            fentry(),
+        ),
+        Feature::tried(
+            "kprobe.multi",
+            "many functions at once are attached one by one, which takes long",
+            kprobe_multi(),
+        ),
+        Feature::tried("kprobes", "function probes where there is no fentry", kprobe()),
     ]
 }
 
@@ -90,22 +94,17 @@ fn pmu_type(name: &str) -> Result<u32, Error> {
 }
 
 fn kprobe() -> Result<String, Error> {
-    let kind = pmu_type("kprobe")?;
-    let refused = |what: &str, error: std::io::Error| Error::Unsupported { message: format!("{what}: {error}") };
-    let program = bpf::load_program(bpf_prog_type::BPF_PROG_TYPE_KPROBE, "spile_doctor", &NOTHING, None)
-        .map_err(|error| refused("loading a program", error))?;
-    let event = perf::open_kprobe(kind, c"vfs_mkdir").map_err(|error| refused("opening one on vfs_mkdir", error))?;
-    perf::attach(event.as_fd(), program.as_fd()).map_err(|error| refused("attaching to vfs_mkdir", error))?;
-    Ok("attached to vfs_mkdir".into())
+    means::kprobe().map(|()| attached())
+}
+
+fn kprobe_multi() -> Result<String, Error> {
+    means::multi().map(|()| attached())
 }
 
 fn fentry() -> Result<String, Error> {
-    let btf = Btf::of_kernel()?;
-    let refused = |what: &str, error: std::io::Error| Error::Unsupported { message: format!("{what}: {error}") };
-    let function = btf.find(|kind| kind == Kind::Function, FUNCTION);
-    let function = function.ok_or_else(|| Error::engine(format!("the kernel's types have no function {FUNCTION}")))?;
-    let program = bpf::load_fentry("spile_doctor", &NOTHING, function.id())
-        .map_err(|error| refused("loading a program", error))?;
-    bpf::open_fentry(program.as_fd()).map_err(|error| refused("attaching to vfs_mkdir", error))?;
-    Ok(format!("attached to {FUNCTION}"))
+    means::fentry(&Btf::of_kernel()?).map(|()| attached())
+}
+
+fn attached() -> String {
+    format!("attached to {}", means::TRIAL)
 }

@@ -13,21 +13,69 @@ use super::sys::{bpf, perf};
 /// A program's attachment.
 #[derive(Debug)]
 pub struct Link {
-    _fds: Vec<OwnedFd>,
+    fds: Vec<OwnedFd>,
     is_slow: bool,
+    /// Whether the first descriptor is a link that counts what it misses.
+    counts_misses: bool,
 }
 
 impl Link {
+    fn new(fds: Vec<OwnedFd>) -> Self {
+        Self { fds, is_slow: false, counts_misses: false }
+    }
+
     /// Whether the kernel takes its time to detach it.
     pub fn is_slow(&self) -> bool {
         self.is_slow
+    }
+
+    /// Detaches without waiting for it.
+    pub fn drop_later(self) {
+        drop_later(vec![self]);
+    }
+
+    /// How often the kernel came by and ran no program. 0 where it doesn't say.
+    pub fn misses(&self) -> u64 {
+        let link = self.fds.first().filter(|_| self.counts_misses);
+        link.and_then(|link| bpf::link_misses(link.as_fd()).ok()).unwrap_or(0)
+    }
+
+    /// To the function that the program was loaded for.
+    pub fn trampoline(program: &LoadedProgram) -> io::Result<Self> {
+        let link = bpf::open_trampoline(program.fd())?;
+        Ok(Self { is_slow: true, ..Self::new(vec![link]) })
+    }
+
+    /// To many functions, each with a cookie that the program can ask for.
+    pub fn kprobe_multi(functions: &[(&str, u64)], is_return: bool, program: &LoadedProgram) -> io::Result<Self> {
+        let names = functions.iter().map(|(name, _)| CString::new(*name)).collect::<Result<Vec<_>, _>>()?;
+        let pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        let cookies: Vec<u64> = functions.iter().map(|(_, cookie)| *cookie).collect();
+        let link = bpf::link_kprobe_multi(program.fd(), &pointers, &cookies, is_return)?;
+        Ok(Self { fds: vec![link], is_slow: true, counts_misses: true })
+    }
+
+    /// To a function by a kprobe; `kind` is the number of perf's kprobe source.
+    pub fn kprobe(kind: u32, function: &str, is_return: bool, program: &LoadedProgram) -> io::Result<Self> {
+        let event = perf::open_kprobe(kind, &CString::new(function)?, is_return)?;
+        match bpf::link_perf_event(program.fd(), event.as_fd()) {
+            Ok(link) => {
+                perf::enable(event.as_fd())?;
+                Ok(Self { fds: vec![link, event], is_slow: true, counts_misses: true })
+            }
+            // Before 5.15 there are no such links, and nobody counts misses.
+            Err(_) => {
+                perf::attach(event.as_fd(), program.fd())?;
+                Ok(Self { is_slow: true, ..Self::new(vec![event]) })
+            }
+        }
     }
 
     /// To a tracepoint's raw arguments.
     pub fn raw_tracepoint(name: &str, program: &LoadedProgram) -> Result<Self, Error> {
         let text = CString::new(name).map_err(|_| not_there(name))?;
         match bpf::open_raw_tracepoint(&text, program.fd()) {
-            Ok(fd) => Ok(Self { _fds: vec![fd], is_slow: false }),
+            Ok(fd) => Ok(Self::new(vec![fd])),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(not_there(name)),
             Err(error) => Err(refused(&format!("attaching to raw_tracepoint:{name}"), &error)),
         }
@@ -38,7 +86,7 @@ impl Link {
         let what = format!("attaching to tracepoint:{name}");
         let event = perf::open_tracepoint(id).map_err(|error| refused(&what, &error))?;
         perf::attach(event.as_fd(), program.fd()).map_err(|error| refused(&what, &error))?;
-        Ok(Self { _fds: vec![event], is_slow: true })
+        Ok(Self { is_slow: true, ..Self::new(vec![event]) })
     }
 
     /// To a timer on each of `cpus`.
@@ -51,7 +99,15 @@ impl Link {
             perf::attach(event.as_fd(), program.fd()).map_err(|error| refused(&what, &error))?;
             fds.push(event);
         }
-        Ok(Self { _fds: fds, is_slow: false })
+        Ok(Self::new(fds))
+    }
+}
+
+/// Drops links, on a thread of its own if the kernel takes its time: it waits for grace periods, and nobody else has to.
+pub fn drop_later(links: Vec<Link>) {
+    if links.iter().any(Link::is_slow) {
+        // Without a thread it just takes longer: what the closure holds is dropped here and now.
+        let _ = std::thread::Builder::new().name("spile-detach".into()).spawn(move || drop(links));
     }
 }
 

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cpu;
 pub mod fields;
 pub mod format;
+pub mod function;
 pub mod glob;
 pub mod link;
 pub mod map;

@@ -57,6 +57,16 @@ pub fn own() -> u64 {
     std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(effective).unwrap_or(0)
 }
 
+/// How far the kernel is locked down; none where it has no lockdown, or that can't be seen.
+pub fn lockdown() -> Option<String> {
+    lockdown_in(&std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?)
+}
+
+/// The mode in brackets.
+pub(crate) fn lockdown_in(text: &str) -> Option<String> {
+    Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
 /// Refuses early where it is certain that a capability is missing.
 pub fn check(what: &str) -> Result<(), Error> {
     let status = std::fs::read_to_string("/proc/self/status").ok();

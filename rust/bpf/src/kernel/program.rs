@@ -3,16 +3,28 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use aya_obj::generated::{bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{bpf_attach_type, bpf_prog_info, bpf_prog_type};
 use spile_core::error::Error;
 
 use super::privilege;
-use super::sys::bpf;
+use super::sys::bpf::{self, ProgramShape};
 use crate::compile::ProgramKind;
 
 /// The first size of a log; it grows until the verifier has said everything.
 const LOG_SIZE: usize = 64 << 10;
 const LOG_LIMIT: usize = 16 << 20;
+
+/// What a program is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// Whatever its kind can be attached to.
+    #[default]
+    Any,
+    /// The function of this number in the kernel's types.
+    Function(u32),
+    /// Many functions by one link.
+    Many,
+}
 
 /// A program in the kernel. It ends with the last of its links and this.
 #[derive(Debug)]
@@ -24,13 +36,13 @@ pub struct LoadedProgram {
 impl LoadedProgram {
     /// Loads without a log, for that is much quicker; refused, it tries again with one.
     pub fn load(kind: ProgramKind, name: &str, insns: &[u64]) -> Result<Self, Error> {
-        let kind = match kind {
-            ProgramKind::RawTracepoint => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
-            ProgramKind::Tracepoint => bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT,
-            ProgramKind::PerfEvent => bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT,
-        };
-        match bpf::load_program(kind, name, insns, None) {
-            Ok(fd) => Ok(Self { fd, name: name.into() }),
+        Self::load_for(kind, Purpose::Any, name, insns)
+    }
+
+    /// The same, for a purpose that the kernel wants to know.
+    pub fn load_for(kind: ProgramKind, purpose: Purpose, name: &str, insns: &[u64]) -> Result<Self, Error> {
+        match Self::try_load(kind, purpose, name, insns) {
+            Ok(program) => Ok(program),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 Err(privilege::missing(&format!("loading the program {name}")))
             }
@@ -38,9 +50,15 @@ impl LoadedProgram {
                 message: format!(
                     "the kernel refused the program {name} ({error}); this is a bug of spile's, please report it with the log"
                 ),
-                log: account(kind, name, insns),
+                log: account(&shape(kind, purpose, name, insns)),
             }),
         }
+    }
+
+    /// The same, and the kernel's answer as it is.
+    pub fn try_load(kind: ProgramKind, purpose: Purpose, name: &str, insns: &[u64]) -> io::Result<Self> {
+        let fd = bpf::load_program(&shape(kind, purpose, name, insns), None)?;
+        Ok(Self { fd, name: name.into() })
     }
 
     /// Its descriptor.
@@ -70,11 +88,27 @@ impl LoadedProgram {
     }
 }
 
+fn shape<'a>(kind: ProgramKind, purpose: Purpose, name: &'a str, insns: &'a [u64]) -> ProgramShape<'a> {
+    let (kind, expected) = match (kind, purpose) {
+        (ProgramKind::RawTracepoint, _) => (bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None),
+        (ProgramKind::Tracepoint, _) => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, None),
+        (ProgramKind::PerfEvent, _) => (bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT, None),
+        (ProgramKind::Fentry, _) => (bpf_prog_type::BPF_PROG_TYPE_TRACING, Some(bpf_attach_type::BPF_TRACE_FENTRY)),
+        (ProgramKind::Fexit, _) => (bpf_prog_type::BPF_PROG_TYPE_TRACING, Some(bpf_attach_type::BPF_TRACE_FEXIT)),
+        (ProgramKind::Kprobe | ProgramKind::Kretprobe, Purpose::Many) => {
+            (bpf_prog_type::BPF_PROG_TYPE_KPROBE, Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI))
+        }
+        (ProgramKind::Kprobe | ProgramKind::Kretprobe, _) => (bpf_prog_type::BPF_PROG_TYPE_KPROBE, None),
+    };
+    let function = if let Purpose::Function(id) = purpose { id } else { 0 };
+    ProgramShape { kind, expected, function, name, insns }
+}
+
 /// The verifier's account of a program that it refuses.
-fn account(kind: bpf_prog_type, name: &str, insns: &[u64]) -> String {
+fn account(shape: &ProgramShape<'_>) -> String {
     let mut log = vec![0; LOG_SIZE];
     loop {
-        let error = bpf::load_program(kind, name, insns, Some(&mut log)).err().and_then(|error| error.raw_os_error());
+        let error = bpf::load_program(shape, Some(&mut log)).err().and_then(|error| error.raw_os_error());
         if error != Some(libc::ENOSPC) || log.len() >= LOG_LIMIT {
             break;
         }

@@ -16,6 +16,9 @@ use super::sys::mount;
 /// Where it usually is.
 const USUAL: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
+/// Functions that can be traced.
+const FUNCTIONS: &str = "available_filter_functions";
+
 /// An open tracefs.
 #[derive(Debug)]
 pub struct Tracefs {
@@ -68,6 +71,13 @@ impl Tracefs {
             .read("available_events")
             .map_err(|error| Error::engine(format!("reading tracefs's available_events: {error}")))?;
         Ok(text.lines().filter_map(|line| line.split_once(':')).map(|(a, b)| (a.into(), b.into())).collect())
+    }
+
+    /// The text of the list of functions that can be traced: a name in each line.
+    pub fn traceable_functions(&self) -> Result<String, Error> {
+        self.read(FUNCTIONS).map_err(|error| Error::Unsupported {
+            message: format!("tracefs's {FUNCTIONS}: {error}; this kernel can't say which functions it can trace"),
+        })
     }
 
     fn event_file(&self, category: &str, name: &str, file: &str) -> Result<String, Error> {

@@ -15,6 +15,8 @@ pub const PID: u64 = 4711;
 pub const TID: u64 = 4712;
 pub const TIME: u64 = 0x0123_4567_89ab;
 pub const CPU: u64 = 1;
+pub const FUNCTION: u64 = 0xffff_ffff_8100_0000;
+pub const COOKIE: u64 = 9;
 const EFAULT: u64 = -14_i64 as u64;
 
 #[derive(Default)]
@@ -105,8 +107,10 @@ impl Machine {
         }
         let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut vm = EbpfVmRaw::new(Some(&code)).unwrap();
-        let helpers: [(u32, ebpf::Helper); 17] = [
+        let helpers: [(u32, ebpf::Helper); 19] = [
             (1, map_lookup),
+            (173, |_, _, _, _, _| FUNCTION),
+            (174, |_, _, _, _, _| COOKIE),
             (2, map_update),
             (3, map_delete),
             (5, |_, _, _, _, _| TIME),

@@ -6,8 +6,8 @@
 pub mod machine;
 
 use spile_bpf::compile::{
-    Access, Fields, Filter, KernelOffsets, Options, Program, ProgramKind, Side, Site, SpanLayout, compile, compile_end,
-    compile_start, exprs_of, schema,
+    Access, Fields, Filter, KernelOffsets, Key, Options, Program, ProgramKind, Side, Site, SpanLayout, compile,
+    compile_end, compile_start, exprs_of, schema,
 };
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
@@ -16,7 +16,7 @@ use spile_core::spec::{
     NamedExpr, PathStep, ProbeSpec, SpanSpec, StackSpace, Target, UnaryOperator,
 };
 
-/// Fields by name.
+/// Fields by name; the one called `ret` is what was returned, too.
 pub struct Table(pub Vec<(&'static str, Access)>);
 
 impl Fields for Table {
@@ -24,6 +24,10 @@ impl Fields for Table {
         let [PathStep::Name(name)] = path else { panic!("only names are in the table") };
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, access)| access.clone()).ok_or(Error::FieldNotFound { message: name.clone() })
+    }
+
+    fn ret(&self) -> Result<Access, Error> {
+        self.resolve(&[PathStep::Name("ret".into())])
     }
 
     fn all(&self) -> Vec<(String, Vec<PathStep>)> {
@@ -94,6 +98,7 @@ pub const OFFSETS: KernelOffsets =
 pub fn options() -> Options {
     Options {
         event_id: 3,
+        id_in_cookie: false,
         stack_depth: 127,
         stack_cache: 1024,
         self_tgid: None,
@@ -145,7 +150,7 @@ pub fn paired(
     let exprs =
         exprs.chain(probe.condition.iter().flat_map(exprs_of)).chain(probe.aggregates.iter().flat_map(|a| &a.by));
     let kept = SpanLayout::compute(exprs, &[of_start.0], "probes[2]")?;
-    let side = |probe, condition| Side { number: 0, layout: &kept, key, probe, condition };
+    let side = |probe, condition| Side { number: 0, layout: &kept, key: Key::Of(key), probe, condition };
     let site = |fields| Site { kind, fields, offsets: &OFFSETS, options };
     let start = compile_start(&site(of_start.0), probe, 2, side(0, of_start.1))?;
     let (schema, columns) = schema(probe, 2, 0, options.event_id, of_end.0, Some(&kept))?;

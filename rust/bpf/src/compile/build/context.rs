@@ -3,9 +3,12 @@
 use spile_core::error::Error;
 use spile_core::spec::{Condition, Context, Expr};
 
-use super::super::ir::{Arg, BinOp, Block, Cmp, Helper, Ty, VReg};
+use super::super::ir::{Arg, BinOp, Block, Cmp, Helper, Inst, Ty, VReg};
 use super::Build;
 use super::int::Int;
+
+/// `MAX_ERRNO` in include/linux/err.h.
+const MAX_ERRNO: i64 = 4095;
 
 /// What one helper call tells for more than one capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,10 +93,26 @@ impl Build<'_> {
                 Some(elapsed) => Int::reg(elapsed, 8, false),
                 None => return self.refuse("only a return or a span has it, at its end"),
             },
-            (Context::Ret | Context::Error, _) => return self.refuse("only a return has it"),
-            (Context::ProbeName, _) => Int::constant(i64::from(self.request.options.event_id), 2, false),
+            (Context::Ret, _) => return self.accessed(self.request.fields.ret()?, fault),
+            (Context::Error, _) => self.error(fault)?,
+            (Context::ProbeName, _) => Int { operand: self.id, size: 2, signed: false },
             _ => return self.refuse("comm is a string: compare it with strings"),
         })
+    }
+
+    /// The errno that a function returned, or 0: `-ret` where that is within 1 … 4095.
+    fn error(&mut self, fault: Block) -> Result<Int, Error> {
+        let ret = self.accessed(self.request.fields.ret()?, fault)?;
+        let ret = self.in_reg(ret);
+        let zero = self.f.constant(0);
+        let error = self.f.binary(BinOp::Sub, zero, ret);
+        let (none, done) = (self.f.block(), self.f.block());
+        self.f.branch(Cmp::GtU, error, MAX_ERRNO, none, done);
+        self.f.begin(none);
+        self.f.push(Inst::Const { dst: error, value: 0 });
+        self.f.jump(done);
+        self.f.begin(done);
+        Ok(Int::reg(error, 4, true))
     }
 
     /// Kernel memory at an address, widened with zeros.

@@ -8,6 +8,7 @@ use spile_core::spec::{Expr, UnaryOperator};
 
 use super::super::access::{Access, Leaf};
 use super::super::ir::{BinOp, Block, Operand, VReg};
+use super::super::{ProgramKind, REGISTERS};
 use super::Build;
 
 /// A number at run time.
@@ -58,17 +59,10 @@ impl Build<'_> {
                 None => self.refuse(format!("{value} does not fit 64 bits")),
             },
             Expr::Context { name } => self.context_int(*name, fault),
-            Expr::Field { path } => match self.request.fields.resolve(path)? {
-                Access::Ctx { offset, size, signed } => {
-                    let value = self.f.load(self.context, offset, size);
-                    Ok(self.widened(value, size, signed))
-                }
-                Access::Read { ctx_offset, derefs, offset, leaf } => {
-                    let pointer = self.follow(ctx_offset, &derefs, fault);
-                    self.leaf(pointer, offset, leaf, fault)
-                }
-                _ => self.refuse("a string or an array is no number"),
-            },
+            Expr::Field { path } => {
+                let access = self.request.fields.resolve(path)?;
+                self.accessed(access, fault)
+            }
             Expr::Binary { operator, left, right } => {
                 let left = self.int(left, fault)?;
                 let right = self.int(right, fault)?;
@@ -87,13 +81,41 @@ impl Build<'_> {
         }
     }
 
+    /// The number that is there.
+    pub(super) fn accessed(&mut self, access: Access, fault: Block) -> Result<Int, Error> {
+        match access {
+            Access::Ctx { offset, size, signed } => {
+                let value = self.context_word(offset, size)?;
+                Ok(self.widened(value, size, signed))
+            }
+            Access::Read { ctx_offset, derefs, offset, leaf } => {
+                let pointer = self.follow(ctx_offset, &derefs, fault)?;
+                self.leaf(pointer, offset, leaf, fault)
+            }
+            _ => self.refuse("a string or an array is no number"),
+        }
+    }
+
+    /// A word of the context. At a kretprobe those that were arguments are others by now, and are taken from the entry.
+    fn context_word(&mut self, offset: u32, size: u8) -> Result<VReg, Error> {
+        if let Some(word) = self.kept_word(offset, size) {
+            return Ok(word);
+        }
+        let is_gone = REGISTERS.is_some_and(|registers| registers.result != offset);
+        if self.request.kind == ProgramKind::Kretprobe && is_gone {
+            return self.refuse("a kretprobe has no arguments: take function_return alone, or attach=\"fentry\"");
+        }
+        let value = self.f.load(self.context, offset, size);
+        Ok(if size == 8 && self.request.kind.has_typed_context() { self.f.number(value) } else { value })
+    }
+
     /// The pointer at the end of a chain of them.
-    pub(super) fn follow(&mut self, ctx_offset: u32, derefs: &[u32], fault: Block) -> VReg {
-        let mut pointer = self.f.load(self.context, ctx_offset, 8);
+    pub(super) fn follow(&mut self, ctx_offset: u32, derefs: &[u32], fault: Block) -> Result<VReg, Error> {
+        let mut pointer = self.context_word(ctx_offset, 8)?;
         for offset in derefs {
             pointer = self.kernel_read(pointer, *offset, 8, fault);
         }
-        pointer
+        Ok(pointer)
     }
 
     fn leaf(&mut self, pointer: VReg, offset: u32, leaf: Leaf, fault: Block) -> Result<Int, Error> {

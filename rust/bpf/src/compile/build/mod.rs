@@ -22,7 +22,7 @@ use spile_core::layout::EventLayout;
 use spile_core::spec::{Expr, ProbeSpec, StackSpace};
 
 use super::access::Fields;
-use super::ir::{Arg, BinOp, Block, Cmp, Function, Helper, Inst, Slot, Terminator, Ty, VReg};
+use super::ir::{Arg, BinOp, Block, Cmp, Function, Helper, Inst, Operand, Slot, Terminator, Ty, VReg};
 use super::span::Side;
 use super::{KernelOffsets, Ledger, MapRef, Options, ProgramKind};
 
@@ -60,6 +60,8 @@ struct Build<'a> {
     request: &'a Request<'a>,
     f: Function,
     context: VReg,
+    /// The event's id, once the ledger is open.
+    id: Operand,
     /// The ledger's row, once the target filter has let the task through.
     ledger: VReg,
     buffer: Slot,
@@ -88,6 +90,7 @@ pub(super) fn build(request: &Request<'_>) -> Result<Function, Error> {
     let (buffer, out) = (f.slot(buffer_size(request)), f.block());
     let mut build = Build {
         request,
+        id: Operand::Imm(request.options.event_id.into()),
         f,
         context,
         ledger: context,
@@ -180,8 +183,13 @@ impl<'a> Build<'a> {
     }
 
     fn open_ledger(&mut self) {
-        let id = self.f.constant(i64::from(self.request.options.event_id));
-        self.ledger = self.lookup(MapRef::Ledger, id);
+        if self.request.options.id_in_cookie {
+            let id = self.f.call(Helper::GetAttachCookie, &[Arg::Reg(self.context)], Ty::Int);
+            self.id = Operand::Reg(id);
+        }
+        self.f.store(self.buffer, 0, 4, self.id);
+        let args = [Arg::Map(MapRef::Ledger), Arg::Slot(self.buffer)];
+        self.ledger = self.f.call(Helper::MapLookup, &args, Ty::Ptr);
         self.f.leave_if(Cmp::Eq, self.ledger, 0, self.out);
         self.count(Ledger::Hits);
     }

@@ -74,8 +74,10 @@ impl<'a> Build<'a> {
         if self.request.columns.contains(&Expr::Context { name: Context::Timestamp }) {
             self.time = Some(time);
         }
-        let id = i64::from(self.request.options.event_id);
-        let nulls = self.f.constant(id);
+        let nulls = match self.id {
+            Operand::Imm(id) => self.f.constant(id),
+            Operand::Reg(id) => self.f.copy(id),
+        };
         let mut record = Record { layout, base, nulls, tail, faults: Vec::new() };
         let before = self.place.clone();
         for column in 0..self.request.columns.len() {
@@ -113,8 +115,7 @@ impl<'a> Build<'a> {
         let (offset, size) = record.slot(column);
         match record.layout.schema.fields[column].ty {
             FieldType::Name if !matches!(expr, Expr::AtStart { .. }) => {
-                let id = i64::from(self.request.options.event_id);
-                self.f.store(record.base, offset, 2, id);
+                self.f.store(record.base, offset, 2, self.id);
                 Ok(())
             }
             FieldType::Int { .. } | FieldType::Name => {
@@ -165,7 +166,7 @@ impl<'a> Build<'a> {
                 return Ok(());
             }
             Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
-                let pointer = self.follow(ctx_offset, &derefs, fault);
+                let pointer = self.follow(ctx_offset, &derefs, fault)?;
                 self.displaced(pointer, offset)
             }
             _ => return self.refuse("this field is no string"),
@@ -276,7 +277,7 @@ impl<'a> Build<'a> {
             Access::CtxDynString { offset } => Ok(self.data_location(offset).0),
             Access::CtxString { offset, .. } => Ok(self.displaced(self.context, offset)),
             Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { .. } } => {
-                let pointer = self.follow(ctx_offset, &derefs, fault);
+                let pointer = self.follow(ctx_offset, &derefs, fault)?;
                 Ok(self.displaced(pointer, offset))
             }
             _ => self.refuse("this field is no string"),

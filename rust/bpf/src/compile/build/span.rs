@@ -10,10 +10,10 @@ use spile_core::spec::Expr;
 
 use super::super::ir::{Arg, Base, BinOp, Block, Cmp, Helper, Inst, Operand, Slot, Ty, VReg, put, take};
 use super::super::schema::NO_START;
-use super::super::span::{Kept, NULLS, Side, SpanLayout, TIME};
-use super::super::{Ledger, MapRef, SCRATCH_SIZE};
-use super::Build;
+use super::super::span::{Kept, Key, NULLS, Side, SpanLayout, TIME};
+use super::super::{Ledger, MapRef, ProgramKind, REGISTERS, SCRATCH_SIZE};
 use super::int::Int;
+use super::{Build, Role};
 
 /// The most bytes of an entry on the stack.
 const MOST_ON_STACK: u32 = 96;
@@ -129,10 +129,42 @@ impl<'a> Build<'a> {
 
     fn span_key(&mut self, side: &Side<'_>) -> Result<Slot, Error> {
         let fault = self.fate(Ledger::Faulted);
-        let key = self.int(side.key, fault)?;
+        let key = match side.key {
+            Key::Of(key) => self.int(key, fault)?.operand,
+            Key::Call => Operand::Reg(self.call()?),
+        };
         let slot = self.f.slot(8);
-        self.f.store(slot, 0, 8, key.operand);
+        self.f.store(slot, 0, 8, key);
         Ok(slot)
+    }
+
+    /// The number of this call: its place on the stack; and, for functions that end by jumping to another share their place
+    /// with that, its end's id, in bits that all addresses of the kernel's have alike.
+    fn call(&mut self) -> Result<VReg, Error> {
+        let place = match (self.request.kind, REGISTERS) {
+            // A trampoline hands the same context to the programs before the function and to those behind it.
+            (ProgramKind::Fentry | ProgramKind::Fexit, _) => self.f.number(self.context),
+            (ProgramKind::Kprobe, Some(registers)) => self.f.load(self.context, registers.stack_pointer, 8),
+            (ProgramKind::Kretprobe, Some(registers)) => {
+                let after = self.f.load(self.context, registers.stack_pointer, 8);
+                self.f.binary(BinOp::Sub, after, i64::from(registers.popped_by_return))
+            }
+            _ => return self.refuse("only a function is called"),
+        };
+        let before = i64::from(matches!(self.request.role, Role::Start { .. }));
+        let id = match self.id {
+            Operand::Imm(id) => self.f.constant(id - before),
+            Operand::Reg(id) => self.f.binary(BinOp::Sub, id, before),
+        };
+        self.f.update(BinOp::Shl, id, 48);
+        Ok(self.f.binary(BinOp::Xor, place, id))
+    }
+
+    /// A word of the context as it was at the start.
+    pub(super) fn kept_word(&mut self, offset: u32, size: u8) -> Option<VReg> {
+        let Taken { layout, entry } = self.taken?;
+        let at = layout.words().find(|(word, _)| *word == offset)?.1;
+        Some(self.f.load(entry.base(), at, size))
     }
 
     fn entry(&mut self, layout: &SpanLayout) -> Entry {
@@ -162,14 +194,17 @@ impl<'a> Build<'a> {
         if let Some(nulls) = nulls {
             self.f.store(entry.base(), NULLS, 8, nulls);
         }
+        for (offset, at) in layout.words() {
+            let word = self.f.load(self.context, offset, 8);
+            self.f.store(entry.base(), at, 8, word);
+        }
         Ok(())
     }
 
     fn keep_one(&mut self, kept: &Kept, entry: Entry, fault: Block) -> Result<(), Error> {
         match (kept.ty, entry) {
             (FieldType::Name, _) => {
-                let id = i64::from(self.request.options.event_id);
-                self.f.store(entry.base(), kept.offset, 8, id);
+                self.f.store(entry.base(), kept.offset, 8, self.id);
             }
             (FieldType::Int { .. }, _) => {
                 let value = self.int(&kept.expr, fault)?;

@@ -16,8 +16,9 @@ use super::ring::NO_WAKEUP;
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 /// What each frame is mixed in by.
 const FACTOR: u64 = 0xFF51_AFD7_ED55_8CCD;
-/// A raw tracepoint's stack begins with the program itself and with `bpf_trace_runN`, which called it. They are skipped:
-/// no two programs would have a stack in common. A classic tracepoint's begins where the tracepoint is.
+/// A raw tracepoint's stack begins with the program itself and with `bpf_trace_runN`, which called it; that at a function's
+/// entry or return with the program and its trampoline. They are skipped: no two programs would have a stack in common. A
+/// classic tracepoint's begins where the tracepoint is, a kprobe's with the function.
 const OWN_FRAMES: i64 = 2;
 /// `BPF_F_USER_STACK`.
 const USER_STACK: i64 = 1 << 8;
@@ -59,11 +60,16 @@ impl Build<'_> {
         let frames = self.f.binary(BinOp::Add, scratch, i64::from(STACK_HEADER));
         let flags = match (space, self.request.kind) {
             (StackSpace::User, _) => USER_STACK,
-            (StackSpace::Kernel, ProgramKind::RawTracepoint) => OWN_FRAMES,
+            (StackSpace::Kernel, ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit) => OWN_FRAMES,
             (StackSpace::Kernel, _) => 0,
         };
-        let args = [Arg::Reg(self.context), Arg::Reg(frames), Arg::Imm(most), Arg::Imm(flags)];
-        let length = self.f.call(Helper::GetStack, &args, Ty::Int);
+        let is_returning = space == StackSpace::Kernel && self.request.kind == ProgramKind::Kretprobe;
+        let length = if is_returning {
+            self.returning_stack(frames, most)
+        } else {
+            let args = [Arg::Reg(self.context), Arg::Reg(frames), Arg::Imm(most), Arg::Imm(flags)];
+            self.f.call(Helper::GetStack, &args, Ty::Int)
+        };
         let (failed, done) = (self.f.block(), self.f.block());
         // A timer that finds its CPU in user mode has an empty kernel stack: that is a stack like any other.
         let is_missing = if space == StackSpace::Kernel { Cmp::LtS } else { Cmp::LeS };
@@ -89,6 +95,25 @@ impl Build<'_> {
         self.f.jump(done);
         self.f.begin(done);
         hash
+    }
+
+    /// At a kretprobe the function has left the stack already, which begins where it returns to: it is put there again.
+    fn returning_stack(&mut self, frames: VReg, most: i64) -> VReg {
+        let function = self.f.call(Helper::GetFuncIp, &[Arg::Reg(self.context)], Ty::Int);
+        self.f.store(frames, 0, 8, function);
+        if most == 8 {
+            return self.f.constant(8);
+        }
+        let callers = self.f.binary(BinOp::Add, frames, 8);
+        let args = [Arg::Reg(self.context), Arg::Reg(callers), Arg::Imm(most - 8), Arg::Imm(0)];
+        let length = self.f.call(Helper::GetStack, &args, Ty::Int);
+        let (walked, done) = (self.f.block(), self.f.block());
+        self.f.branch(Cmp::LtS, length, 0, done, walked);
+        self.f.begin(walked);
+        self.f.update(BinOp::Add, length, 8);
+        self.f.jump(done);
+        self.f.begin(done);
+        length
     }
 
     /// A loop over the frames. The kernel's verifier follows `rest` downwards, so it knows that the loop ends.

@@ -117,7 +117,7 @@ impl Build<'_> {
                     self.copied(address, needed, Some(Helper::ProbeReadKernelStr), fault)
                 }
                 Access::Read { ctx_offset, derefs, offset, leaf: Leaf::String { size } } => {
-                    let pointer = self.follow(ctx_offset, &derefs, fault);
+                    let pointer = self.follow(ctx_offset, &derefs, fault)?;
                     let address = self.displaced(pointer, offset);
                     self.copied(address, needed.min(size), Some(Helper::ProbeReadKernel), fault)
                 }

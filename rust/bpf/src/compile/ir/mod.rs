@@ -137,6 +137,8 @@ pub(super) enum Helper {
     RingOutput = 130,
     RingReserve = 131,
     RingSubmit = 132,
+    GetFuncIp = 173,
+    GetAttachCookie = 174,
 }
 
 /// An instruction.
@@ -152,6 +154,8 @@ pub(super) enum Inst {
     Binary { op: BinOp, dst: VReg, left: VReg, right: Operand },
     /// The low `bits`, as two's complement.
     SignExtend { dst: VReg, src: VReg, bits: u8 },
+    /// What the kernel's verifier may take for a pointer, as a number.
+    Number { dst: VReg, src: VReg },
     /// Memory, widened with zeros.
     Load { dst: VReg, base: Base, offset: i32, size: u8 },
     /// Memory.
@@ -227,6 +231,7 @@ impl Inst {
             | Self::Copy { dst, .. }
             | Self::Binary { dst, .. }
             | Self::SignExtend { dst, .. }
+            | Self::Number { dst, .. }
             | Self::Load { dst, .. }
             | Self::Put { dst, .. }
             | Self::Take { dst, .. }
@@ -248,7 +253,7 @@ impl Inst {
         };
         match self {
             Self::Context { .. } | Self::Const { .. } | Self::MapValue { .. } => Vec::new(),
-            Self::Copy { src, .. } | Self::SignExtend { src, .. } => vec![*src],
+            Self::Copy { src, .. } | Self::SignExtend { src, .. } | Self::Number { src, .. } => vec![*src],
             Self::Binary { left, right, .. } => [Some(*left), of(right)].into_iter().flatten().collect(),
             Self::Load { base, .. } => base_of(base).into_iter().collect(),
             Self::Store { base, value, .. } => [base_of(base), of(value)].into_iter().flatten().collect(),
@@ -392,6 +397,12 @@ impl Function {
     pub(super) fn sign_extend(&mut self, src: VReg, bits: u8) -> VReg {
         let dst = self.reg(Ty::Int);
         self.push(Inst::SignExtend { dst, src, bits });
+        dst
+    }
+
+    pub(super) fn number(&mut self, src: VReg) -> VReg {
+        let dst = self.reg(Ty::Int);
+        self.push(Inst::Number { dst, src });
         dst
     }
 

@@ -94,6 +94,7 @@ impl fmt::Display for Inst {
             Self::Copy { dst, src } => write!(f, "{dst} = {src}"),
             Self::Binary { op, dst, left, right } => write!(f, "{dst} = {left} {op} {right}"),
             Self::SignExtend { dst, src, bits } => write!(f, "{dst} = sign{bits} {src}"),
+            Self::Number { dst, src } => write!(f, "{dst} = number {src}"),
             Self::Load { dst, base, offset, size } => write!(f, "{dst} = load{} {base}+{offset}", size * 8),
             Self::Store { base, offset, size, value } => write!(f, "store{} {base}+{offset}, {value}", size * 8),
             Self::MapValue { dst, map } => write!(f, "{dst} = &{map:?}[0]"),

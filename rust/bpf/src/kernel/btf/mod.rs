@@ -213,11 +213,16 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn function(&mut self, name: &str, parameters: &[(&str, u32)]) -> u32 {
+            self.returning(name, parameters, 0)
+        }
+
+        /// A function that returns a value of a type.
+        pub(crate) fn returning(&mut self, name: &str, parameters: &[(&str, u32)], result: u32) -> u32 {
             let mut words = Vec::new();
             for &(name, ty) in parameters {
                 words.extend([self.name(name), ty]);
             }
-            let proto = self.add(13, false, "", 0, parameters.len() as u32, &words);
+            let proto = self.add(13, false, "", result, parameters.len() as u32, &words);
             self.add(12, false, name, proto, 0, &[])
         }
 

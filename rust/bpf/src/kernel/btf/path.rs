@@ -22,16 +22,27 @@ enum Place {
 
 /// Follows `steps` from a value of type `ty` that is in the 8 bytes at `ctx_offset` of the context.
 pub fn follow(ctx_offset: u32, ty: Type<'_>, spelled: &str, steps: &[PathStep]) -> Result<Access, Error> {
-    let mut walk = Walk { place: Place::Context { offset: ctx_offset }, ty, bits: None, spelled: spelled.to_owned() };
-    for step in steps {
-        walk.step(step)?;
-    }
-    walk.finish()
+    walk(Place::Context { offset: ctx_offset }, ty, spelled, steps)
+}
+
+/// Follows `steps` from a value of type `ty` that is `offset` bytes behind the pointer at `ctx_offset` of the context.
+pub fn follow_from(
+    ctx_offset: u32,
+    offset: u32,
+    ty: Type<'_>,
+    spelled: &str,
+    steps: &[PathStep],
+) -> Result<Access, Error> {
+    let place = Place::Memory { ctx_offset, derefs: Vec::new(), offset };
+    walk(place, ty, spelled, steps)
 }
 
 /// Follows `steps` from what the pointer at `ctx_offset` of the context points to.
 pub fn follow_pointee(ctx_offset: u32, ty: Type<'_>, spelled: &str, steps: &[PathStep]) -> Result<Access, Error> {
-    let place = Place::Memory { ctx_offset, derefs: Vec::new(), offset: 0 };
+    follow_from(ctx_offset, 0, ty, spelled, steps)
+}
+
+fn walk(place: Place, ty: Type<'_>, spelled: &str, steps: &[PathStep]) -> Result<Access, Error> {
     let mut walk = Walk { place, ty, bits: None, spelled: spelled.to_owned() };
     for step in steps {
         walk.step(step)?;

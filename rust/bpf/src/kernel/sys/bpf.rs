@@ -4,7 +4,10 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{
+    BPF_F_KPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_type,
+    bpf_prog_info, bpf_prog_type,
+};
 
 use super::{Syscall, call, call_for_fd};
 
@@ -92,16 +95,33 @@ pub fn next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> io:
     }
 }
 
+/// What a program is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct ProgramShape<'a> {
+    /// Its type.
+    pub kind: bpf_prog_type,
+    /// How it will be attached, where the type alone doesn't say.
+    pub expected: Option<bpf_attach_type>,
+    /// The number of a function in the kernel's types, for whose trampoline it is.
+    pub function: u32,
+    /// At most 15 characters.
+    pub name: &'a str,
+    /// Its code.
+    pub insns: &'a [u64],
+}
+
 /// `BPF_PROG_LOAD`. With a `log`, the verifier writes its account there, NUL-terminated.
-pub fn load_program(kind: bpf_prog_type, name: &str, insns: &[u64], log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
+pub fn load_program(shape: &ProgramShape<'_>, log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
     let mut attr = empty();
     // SAFETY: writing a field of a union of integers.
     let part = unsafe { &mut attr.__bindgen_anon_3 };
-    part.prog_type = kind as u32;
-    part.insn_cnt = u32::try_from(insns.len()).map_err(io::Error::other)?;
-    part.insns = insns.as_ptr() as u64;
+    part.prog_type = shape.kind as u32;
+    part.expected_attach_type = shape.expected.map_or(0, |expected| expected as u32);
+    part.attach_btf_id = shape.function;
+    part.insn_cnt = u32::try_from(shape.insns.len()).map_err(io::Error::other)?;
+    part.insns = shape.insns.as_ptr() as u64;
     part.license = c"Dual MIT/GPL".as_ptr() as u64;
-    part.prog_name = name_bytes(name);
+    part.prog_name = name_bytes(shape.name);
     if let Some(log) = log {
         part.log_level = 1;
         part.log_size = u32::try_from(log.len()).map_err(io::Error::other)?;
@@ -110,23 +130,8 @@ pub fn load_program(kind: bpf_prog_type, name: &str, insns: &[u64], log: Option<
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_PROG_LOAD, attr: &mut attr })
 }
 
-/// `BPF_PROG_LOAD` of a program for a kernel function's entry; `function` is the function's number in the kernel's BTF.
-pub fn load_fentry(name: &str, insns: &[u64], function: u32) -> io::Result<OwnedFd> {
-    let mut attr = empty();
-    // SAFETY: writing a field of a union of integers.
-    let part = unsafe { &mut attr.__bindgen_anon_3 };
-    part.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
-    part.expected_attach_type = bpf_attach_type::BPF_TRACE_FENTRY as u32;
-    part.attach_btf_id = function;
-    part.insn_cnt = u32::try_from(insns.len()).map_err(io::Error::other)?;
-    part.insns = insns.as_ptr() as u64;
-    part.license = c"Dual MIT/GPL".as_ptr() as u64;
-    part.prog_name = name_bytes(name);
-    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_PROG_LOAD, attr: &mut attr })
-}
-
 /// `BPF_RAW_TRACEPOINT_OPEN` of a program that names its place itself.
-pub fn open_fentry(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub fn open_trampoline(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = empty();
     attr.raw_tracepoint.prog_fd = raw(program);
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, attr: &mut attr })
@@ -138,6 +143,63 @@ pub fn open_raw_tracepoint(name: &CStr, program: BorrowedFd<'_>) -> io::Result<O
     attr.raw_tracepoint.name = name.as_ptr() as u64;
     attr.raw_tracepoint.prog_fd = raw(program);
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, attr: &mut attr })
+}
+
+/// `BPF_LINK_CREATE` with `BPF_TRACE_KPROBE_MULTI`: functions by name, and a cookie for each.
+pub fn link_kprobe_multi(
+    program: BorrowedFd<'_>,
+    names: &[*const std::ffi::c_char],
+    cookies: &[u64],
+    is_return: bool,
+) -> io::Result<OwnedFd> {
+    if names.len() != cookies.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut attr = empty();
+    // SAFETY: writing fields of unions of integers.
+    unsafe {
+        attr.link_create.__bindgen_anon_1.prog_fd = raw(program);
+        attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32;
+        let multi = &mut attr.link_create.__bindgen_anon_3.kprobe_multi;
+        multi.flags = if is_return { BPF_F_KPROBE_MULTI_RETURN } else { 0 };
+        multi.cnt = u32::try_from(names.len()).map_err(io::Error::other)?;
+        multi.syms = names.as_ptr() as u64;
+        multi.cookies = cookies.as_ptr() as u64;
+    }
+    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_LINK_CREATE, attr: &mut attr })
+}
+
+/// `BPF_LINK_CREATE` with `BPF_PERF_EVENT` (since b89fbfbb854c).
+pub fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    attr.link_create.__bindgen_anon_1.prog_fd = raw(program);
+    attr.link_create.__bindgen_anon_2.target_fd = raw(event);
+    attr.link_create.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
+    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_LINK_CREATE, attr: &mut attr })
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of a link: how often what it is attached to was not run. 0 where the kernel doesn't say (before
+/// e2b2cd592adb and 3acf8ace6823).
+pub fn link_misses(link: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: the struct consists of integers and arrays of them, for which all zeroes is a value.
+    let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+    let mut attr = empty();
+    attr.info.bpf_fd = raw(link);
+    attr.info.info_len = size_of::<bpf_link_info>() as u32;
+    attr.info.info = &raw mut info as u64;
+    call(Syscall::Bpf { command: bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, attr: &mut attr })?;
+    // SAFETY: all variants are integers, and the kernel has written the one that the type names.
+    unsafe {
+        Ok(match info.type_ {
+            kind if kind == bpf_link_type::BPF_LINK_TYPE_KPROBE_MULTI as u32 => {
+                info.__bindgen_anon_1.kprobe_multi.missed
+            }
+            kind if kind == bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32 => {
+                info.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed
+            }
+            _ => 0,
+        })
+    }
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of a program.

@@ -56,9 +56,11 @@ pub fn open_timer(hz: u64, cpu: i32) -> io::Result<OwnedFd> {
     )
 }
 
-/// Opens a probe on a kernel function; `kind` is the number of perf's kprobe source.
-pub fn open_kprobe(kind: u32, function: &CStr) -> io::Result<OwnedFd> {
-    open(EventAttr { kind, config1: function.as_ptr() as u64, ..EventAttr::default() }, 0)
+/// Opens a probe on a kernel function's entry or return; `kind` is the number of perf's kprobe source.
+pub fn open_kprobe(kind: u32, function: &CStr, is_return: bool) -> io::Result<OwnedFd> {
+    // Bit 0 has been `retprobe` since the source exists (e12f03d7031a).
+    let config = u64::from(is_return);
+    open(EventAttr { kind, config, config1: function.as_ptr() as u64, ..EventAttr::default() }, 0)
 }
 
 fn open(mut attr: EventAttr, cpu: i32) -> io::Result<OwnedFd> {
@@ -69,6 +71,10 @@ fn open(mut attr: EventAttr, cpu: i32) -> io::Result<OwnedFd> {
 /// Lets an event run a program, and starts it.
 pub fn attach(event: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     call(Syscall::PerfEventIoctl { fd: event, request: PERF_EVENT_IOC_SET_BPF, argument: program.as_raw_fd() })?;
-    call(Syscall::PerfEventIoctl { fd: event, request: PERF_EVENT_IOC_ENABLE, argument: 0 })?;
-    Ok(())
+    enable(event)
+}
+
+/// Starts an event.
+pub fn enable(event: BorrowedFd<'_>) -> io::Result<()> {
+    call(Syscall::PerfEventIoctl { fd: event, request: PERF_EVENT_IOC_ENABLE, argument: 0 }).map(drop)
 }
