@@ -1,0 +1,99 @@
+"""A probe's own events: what is recorded of a hit, and what becomes of it.
+
+In: a probe of the spec, one of its targets, the event's id. Out: its schema for the reader, and the lines of its
+handler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from spile.expr.node import ValueNode
+from spile.spec import ProbeSpec
+from spile.systemtap import columns, conditions, frames
+from spile.systemtap.columns import Column, Sizes
+from spile.systemtap.places import Place
+from spile.systemtap.refusal import refuse
+from spile.systemtap.text import Lines, block
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of record."""
+
+    id: int
+    probe: int
+    target: int
+    spec: ProbeSpec
+    place: Place
+    columns: tuple[Column, ...]
+    #: For each aggregate, the columns of its key.
+    keys: tuple[tuple[Column, ...], ...]
+    #: ``where=``, if there is one.
+    test: str | None
+
+    @classmethod
+    def of(cls, spec: ProbeSpec, place: Place, sizes: Sizes, number: int, probe: int, target: int) -> Event:
+        """The event of a probe's target. A probe that sends nothing has the columns of its keys alone."""
+        taken: dict[ValueNode, Column] = {}
+        listed: list[Column] = []
+        if spec.capture is None and spec.deliver:
+            refuse('capture="*", for which fields a probe has only the kernel knows: name them')
+        for named in (spec.capture or ()) if spec.deliver else ():
+            made = columns.column(named.name, f"c{len(listed)}", named.expr, place, sizes, number, "capture")
+            taken.setdefault(named.expr, made)
+            listed.append(made)
+        keys = []
+        for index, aggregate in enumerate(spec.aggregates):
+            key = []
+            for part, node in enumerate(aggregate.by):
+                if node not in taken:
+                    name = f"by[{index}][{part}]"
+                    taken[node] = columns.column(name, f"c{len(listed)}", node, place, sizes, number, "key")
+                    listed.append(taken[node])
+                key.append(taken[node])
+            keys.append(tuple(key))
+        test = None if spec.condition is None else conditions.test(spec.condition, place)
+        return cls(number, probe, target, spec, place, tuple(listed), tuple(keys), test)
+
+    def schema(self) -> dict[str, Any]:
+        """For the reader."""
+        fields = [*columns.headers(), *self.columns]
+        keys = [[fields.index(column) for column in key] for key in self.keys]
+        listed = [column.schema() for column in fields]
+        return {"id": self.id, "probe": self.probe, "target": self.target, "fields": listed, "keys": keys}
+
+    def counted(self, number: str) -> str:
+        """A line that counts a hit under one of the ledger's numbers."""
+        return f"{number}_{self.id} <<< 1"
+
+    @property
+    def numbers(self) -> list[str]:
+        """The ledger's numbers that its handler counts."""
+        faults = ["faulted"] if self.test is not None or self.columns else []
+        filtered = ["filtered"] if self.test is not None else []
+        return ["hits", *filtered, *(["delivered"] if self.spec.deliver else []), *faults]
+
+    def tested(self) -> Lines:
+        """Lines that leave the handler where the condition does not hold."""
+        if self.test is None:
+            return []
+        return [
+            f"try {{ holds = {self.test} }} catch {{ {self.counted('faulted')}; next }}",
+            f"if (!holds) {{ {self.counted('filtered')}; next }}",
+        ]
+
+    def computed(self) -> Lines:
+        """Lines that compute all columns; where one faults, the hit ends there."""
+        values = [f"{column.variable} = {column.text}" for column in self.columns]
+        if not values:
+            return []
+        return [*block("try", values), f"catch {{ {self.counted('faulted')}; next }}"]
+
+    def pieces(self) -> list[frames.Piece]:
+        """The record."""
+        record = [frames.constant(1, self.id)]
+        record += [frames.piece(column) for column in (*columns.headers(), *self.columns)]
+        frames.check_size(record)
+        return record

@@ -1,0 +1,164 @@
+"""Functions that generated scripts call, in SystemTap's language. None needs guru mode, for none holds C.
+
+A script takes those that it calls. Their arithmetic is that of docs/semantics.md; a test runs it against Python's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function's text, and the others that it calls."""
+
+    text: str
+    calls: tuple[str, ...] = ()
+
+
+FUNCTIONS: dict[str, Function] = {
+    "spile_below": Function(
+        """\
+# a < b, both unsigned.
+function spile_below:long (a:long, b:long) { return (a ^ (1 << 63)) < (b ^ (1 << 63)) }"""
+    ),
+    "spile_below_signed": Function(
+        """\
+# a < b, a unsigned and b signed.
+function spile_below_signed:long (a:long, b:long) { return b >= 0 && (a ^ (1 << 63)) < (b ^ (1 << 63)) }"""
+    ),
+    "spile_signed_below": Function(
+        """\
+# a < b, a signed and b unsigned.
+function spile_signed_below:long (a:long, b:long) { return a < 0 || (a ^ (1 << 63)) < (b ^ (1 << 63)) }"""
+    ),
+    "spile_same": Function(
+        """\
+# a == b, a signed and b unsigned.
+function spile_same:long (a:long, b:long) { return a >= 0 && a == b }"""
+    ),
+    "spile_quotient": Function(
+        """\
+# a // b as in Python, but by 0 it is 0. Dividing -2**63 by -1 is left to the subtraction, which wraps.
+function spile_quotient:long (a:long, b:long) {
+  if (b == 0) return 0
+  if (b == -1) return 0 - a
+  q = a / b
+  return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q
+}"""
+    ),
+    "spile_remainder": Function(
+        """\
+# a % b as in Python, with the sign of b, but by 0 it is 0.
+function spile_remainder:long (a:long, b:long) {
+  if (b == 0 || b == -1) return 0
+  r = a % b
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r
+}"""
+    ),
+    "spile_unsigned_quotient": Function(
+        """\
+# a // b, both unsigned; by 0 it is 0.
+function spile_unsigned_quotient:long (a:long, b:long) {
+  if (b == 0) return 0
+  if (b < 0) return !spile_below(a, b)
+  if (a >= 0) return a / b
+  q = (((a >> 1) & ~(1 << 63)) / b) << 1
+  return spile_below(a - q * b, b) ? q : q + 1
+}""",
+        ("spile_below",),
+    ),
+    "spile_unsigned_remainder": Function(
+        """\
+# a % b, both unsigned; by 0 it is 0.
+function spile_unsigned_remainder:long (a:long, b:long) {
+  if (b == 0) return 0
+  return a - spile_unsigned_quotient(a, b) * b
+}""",
+        ("spile_unsigned_quotient",),
+    ),
+    "spile_shift_left": Function(
+        """\
+# a << n; 64 and more, and less than 0, shift everything out.
+function spile_shift_left:long (a:long, n:long) { return n >= 0 && n < 64 ? a << n : 0 }"""
+    ),
+    "spile_shift_right": Function(
+        """\
+# a >> n, a signed; 64 and more, and less than 0, leave nothing but signs.
+function spile_shift_right:long (a:long, n:long) { return a >> (n >= 0 && n < 64 ? n : 63) }"""
+    ),
+    "spile_logical_shift_right": Function(
+        """\
+# a >> n, a unsigned.
+function spile_logical_shift_right:long (a:long, n:long) {
+  if (n < 0 || n > 63) return 0
+  return n == 0 ? a : (a >> n) & ~((1 << 63) >> (n - 1))
+}"""
+    ),
+    "spile_error": Function(
+        """\
+# The error number that a return value stands for, or 0.
+function spile_error:long (value:long) { return value < 0 && value >= -4095 ? 0 - value : 0 }"""
+    ),
+    "spile_string": Function(
+        """\
+# The string at an address, at most so many bytes. The kernel's addresses are those below 0.
+function spile_string:string (address:long, most:long) {
+  if (address < 0) return kernel_string_n(address, most)
+  return user_string_n(address, most)
+}"""
+    ),
+    "spile_frames": Function(
+        """\
+# How many addresses of a backtrace to keep: at most so many, and the last not twice. Each of the kernel's has 19
+# characters; where something else is among them the stack was not walked.
+function spile_frames:long (addresses:string, most:long) {
+  if (strlen(addresses) % 19 != 0) return 0
+  n = strlen(addresses) / 19
+  if (n > 1 && substr(addresses, 19 * (n - 1), 18) == substr(addresses, 19 * (n - 2), 18)) n--
+  return n < most ? n : most
+}"""
+    ),
+    "spile_print_frames": Function(
+        """\
+# Prints the first n addresses of a backtrace, and gives their sum.
+function spile_print_frames:long (addresses:string, n:long) {
+  sum = 0
+  for (i = 0; i < n; i++) {
+    address = strtol(substr(addresses, 19 * i, 18), 16)
+    printf("%8b", address)
+    sum += address
+  }
+  return sum
+}"""
+    ),
+    "spile_filler": Function(
+        """\
+# Prints a frame of so many bytes that says nothing (8 more than a multiple of 16).
+function spile_filler:long (bytes:long) {
+  printf("%2b%2b%1b%1b%2b%4b", 0x5053, bytes - 8, 0, 6, 0, 0)
+  for (left = bytes - 16; left > 0; left -= 8) printf("%8b", 0)
+  printf("%4b", 0x5350494c + bytes - 8 + 6)
+  return bytes
+}"""
+    ),
+    "spile_even": Function(
+        """\
+# One print has been filled with so many bytes of frames: makes it one whose length the transport doesn't trip over.
+function spile_even (used:long) { if (used > 0 && used % 16 == 0) spile_filler(24) }""",
+        ("spile_filler",),
+    ),
+    "spile_room": Function(
+        """\
+# Bytes used of the print buffer, once there is room for a frame of `next` bytes. A buffer without room for it is filled
+# up to 8,184 bytes, so that the next frame sends it, and its length is one that the transport doesn't trip over.
+function spile_room:long (used:long, next_frame:long) {
+  if (used + next_frame + 48 <= 8184) return used
+  left = 8184 - used
+  if (left % 16 == 0) left -= spile_filler(24)
+  spile_filler(left)
+  return 0
+}""",
+        ("spile_filler",),
+    ),
+}

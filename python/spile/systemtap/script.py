@@ -1,0 +1,185 @@
+"""A SystemTap script for a session. In: its spec. Out: the script, its events' schemas, and what `stap` must be told.
+
+Nothing is run or looked up, so any machine can make a script for any other. Equal specs give equal scripts, so that
+SystemTap's cache of compiled modules finds them again; what differs from run to run (the tracer's process, the followed
+one) is told on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spile.errors import Unsupported
+from spile.spec import SessionSpec
+from spile.systemtap import control, frames, quoting
+from spile.systemtap.columns import Sizes
+from spile.systemtap.events import Event
+from spile.systemtap.filters import Filter
+from spile.systemtap.handlers import handler
+from spile.systemtap.needs import Needs
+from spile.systemtap.places import Place
+from spile.systemtap.tables import Table
+from spile.systemtap.text import Lines, block, joined
+
+#: The most events that one byte can name, 0 being the script's own frames.
+_MOST_EVENTS = 255
+_LIMITS = {
+    # Statements that one hit may run: SystemTap's own limit, 1000, is less than emptying a table takes.
+    "MAXACTION": 1_000_000,
+    # Times 10 µs that a hit waits for another CPU that is emptying a table, before SystemTap skips it.
+    "MAXTRYLOCK": 5000,
+    # Otherwise a session ends, and loses what its tables hold, where probes take half of a CPU's time.
+    "STP_NO_OVERLOAD": 1,
+}
+_DEFAULT_ENTRIES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script, and what goes with it."""
+
+    text: str
+    #: JSON: what the decoder must know of each event.
+    schemas: str
+    #: Macros for `stap`, ``-D`` each.
+    definitions: tuple[tuple[str, int], ...]
+    #: Megabytes of buffer for each CPU (``-s``).
+    buffer: int
+    #: The global that takes the process id of the tracer (``-G``), or None where it is traced too.
+    tracer: str | None
+    #: The process to follow (``-x``), or None.
+    target: int | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """Options for `stap`, the tracer's process left out."""
+        listed = [f"-D{name}={value}" for name, value in self.definitions]
+        listed += ["-s", str(self.buffer)]
+        return listed if self.target is None else [*listed, "-x", str(self.target)]
+
+
+def generate(
+    spec: SessionSpec, *, interval: float = 1.0, debuginfo: bool = True, entries: int = _DEFAULT_ENTRIES
+) -> Script:
+    """The script for a spec.
+
+    Every `interval` seconds it empties its tables and tells its numbers. With `debuginfo` functions are found by the
+    kernel's debugging information, which names their arguments; without it by their symbols. A table has at most
+    `entries` rows in the kernel. Raises Unsupported for what SystemTap has no words for, all of it together, and
+    SpecError for names and literals that can't be written.
+    """
+    return _Generator(spec, interval, debuginfo, entries).script()
+
+
+class _Generator:
+    def __init__(self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int) -> None:
+        self.spec = spec
+        self.milliseconds = max(10, round(interval * 1000))
+        self.needs = Needs()
+        self.filter = Filter(spec.target, debuginfo)
+        self.events = list(self._events(debuginfo))
+        self.tables = list(self._tables(entries))
+
+    def _events(self, debuginfo: bool) -> Iterator[Event]:
+        sizes = Sizes(self.spec.limits.stack_depth)
+        refused: list[str] = []
+        number = 0
+        for index, probe in enumerate(self.spec.probes):
+            if probe.span is not None:
+                refused.append(f"probe {quoting.remark(probe.name)}: spans")
+            for target_index, target in enumerate(probe.targets):
+                number += 1
+                place = Place(target, debuginfo, self.needs)
+                try:
+                    place.point()
+                    yield Event.of(probe, place, sizes, number, index, target_index)
+                except Unsupported as error:
+                    refused.append(f"probe {quoting.remark(probe.name)}: {error.message}")
+        if number > _MOST_EVENTS:
+            refused.append(f"the SystemTap engine can't: {number} targets, for its events' ids go to {_MOST_EVENTS}")
+        if refused:
+            raise Unsupported("\n".join(refused), errors=tuple(refused))
+
+    def _tables(self, entries: int) -> Iterator[Table]:
+        for index, probe in enumerate(self.spec.probes):
+            if probe.deliver:
+                continue
+            first = next(event for event in self.events if event.probe == index)
+            for aggregate in range(len(probe.aggregates)):
+                yield Table.of(first, aggregate, entries, self.needs.string)
+
+    def script(self) -> Script:
+        # What the functions are is known once all else is made.
+        handlers = [line for event in self.events for line in ("", *self._handler(event))]
+        own = ["", *self._ledger(), *self._dumps(), *self._lifetime()]
+        lines: Lines = [
+            *self._head(),
+            *self._globals(),
+            *(line for function in self.needs.functions() for line in ("", *function.split("\n"))),
+            *self.filter.probes(),
+            *handlers,
+            *own,
+        ]
+        definitions = {**self.needs.definitions(), **_LIMITS}
+        return Script(
+            text=joined(lines),
+            schemas=self._schemas(),
+            definitions=tuple(sorted(definitions.items())),
+            buffer=max(1, self.spec.limits.buffer >> 20),
+            tracer=self.filter.tracer,
+            target=self.spec.target.pid,
+        )
+
+    def _schemas(self) -> str:
+        import json
+
+        return json.dumps([event.schema() for event in self.events], separators=(",", ":"))
+
+    def _head(self) -> list[str]:
+        return [
+            "# Written by spile; to be read by a decoder that knows the events' schemas.",
+            "# Each print is one frame: u16 magic, u16 length, a record, u32 check, padding.",
+            "# A record begins with the event's number, 1 byte; 0 is for what the script says of itself.",
+        ]
+
+    def _globals(self) -> list[str]:
+        lines = ["", *self.filter.declared()]
+        lines += [f"global {', '.join(f'{number}_{event.id}' for number in event.numbers)}" for event in self.events]
+        return [*lines, "global is_ready", *(table.declared() for table in self.tables)]
+
+    def _handler(self, event: Event) -> Lines:
+        own = [table for table in self.tables if table.event.probe == event.probe]
+        return handler(event, own, self.filter.unseen, self.needs)
+
+    def _ledger(self) -> Lines:
+        """What became of the hits, all numbers since the start."""
+        lines: list[str | Lines] = ["used = 0"]
+        for event in self.events:
+            lines += [f"{number} = @count({number}_{event.id})" for number in event.numbers]
+            pieces = control.ledger(event.id, event.numbers)
+            lines.append(f"used = {self.needs.function('spile_room')}(used, {frames.size(pieces)})")
+            lines += frames.printed(pieces, self.needs)
+            lines.append(f"used += {frames.size(pieces)}")
+        lines.append(f"{self.needs.function('spile_even')}(used)")
+        return ["# What became of the hits, since the start.", *block("function spile_tell_numbers ()", lines)]
+
+    def _dumps(self) -> Lines:
+        lines: list[str | Lines] = []
+        for table in self.tables:
+            lines += ["", *table.dumped(self.needs)]
+            lines += ["", f"probe timer.ms({self.milliseconds}), end(1) {{ spile_dump_{table.name}() }}"]
+        return lines
+
+    def _lifetime(self) -> Lines:
+        ready = frames.printed(control.ready(), self.needs)
+        end = frames.printed(control.end(), self.needs)
+        return [
+            "",
+            f"probe timer.ms({self.milliseconds}), end(2) {{ spile_tell_numbers() }}",
+            "",
+            "# A timer runs once all probes are attached.",
+            *block("probe timer.ms(20)", ["if (is_ready) next", "is_ready = 1", *ready]),
+            "",
+            *block("probe end(3)", end),
+        ]
