@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from spile.expr.at_start import AtStart
 from spile.expr.context import Context
 from spile.expr.field import Field
 from spile.expr.node import Kind, ValueNode
@@ -54,7 +55,7 @@ class Sizes:
 
 def column(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes, event: int, role: str) -> Column:
     """The column of a value."""
-    if isinstance(node, StackTrace):
+    if node.kind is Kind.STACK:
         return _stack(name, variable, node, place, sizes, role)
     if node == Context("probe_name"):
         return Column(name, variable, str(event), {"kind": "name"}, role)
@@ -63,6 +64,13 @@ def column(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes
     value = expressions.number(node, place)
     size = 8 if isinstance(node, Field) else value.size
     return Column(name, variable, value.text, {"kind": "int", "size": size, "signed": value.signed}, role)
+
+
+def value_text(node: ValueNode, place: Place) -> str:
+    """A value of any type, as a variable of the script's holds it."""
+    if isinstance(node, StackTrace):
+        return "backtrace()"
+    return expressions.string(node, place) if node.kind is Kind.STRING else expressions.number(node, place).text
 
 
 def headers() -> list[Column]:
@@ -82,9 +90,15 @@ def _is_comm(node: ValueNode) -> bool:
     return any(part == Context("comm") for part in node.walk())
 
 
-def _stack(name: str, variable: str, node: StackTrace, place: Place, sizes: Sizes, role: str) -> Column:
-    if node.space == "user":
+def _stack(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes, role: str) -> Column:
+    text = "backtrace()"
+    if isinstance(node, AtStart):
+        # Refused where there is no start.
+        place.start()
+        text = place.saved(node.value, text)
+    inner = next(part for part in node.walk() if isinstance(part, StackTrace))
+    if inner.space == "user":
         refuse("ustack, for SystemTap walks a process's stack only where it has that program's symbols")
-    frames = min(node.frames or sizes.stack_depth, sizes.stack_depth)
+    frames = min(inner.frames or sizes.stack_depth, sizes.stack_depth)
     place.needs.stack(frames)
-    return Column(name, variable, "backtrace()", {"kind": "stack", "space": node.space}, role, frames)
+    return Column(name, variable, text, {"kind": "stack", "space": inner.space}, role, frames)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from spile.systemtap.frames import Piece, constant, number
 
-_READY, _LEDGER, _ROW, _DUMP, _END = 1, 2, 3, 4, 5
-#: What the ledger has of each event.
+_READY, _LEDGER, _ROW, _DUMP, _END, _SPAN = 1, 2, 3, 4, 5, 7
+#: What the ledger has of each event: its hits, and fates of theirs. Those without any are in the script's tables.
 NUMBERS = ("hits", "filtered", "delivered", "faulted", "others")
 
 
@@ -20,7 +20,7 @@ def end() -> list[Piece]:
 
 
 def ledger(event: int, counted: list[str]) -> list[Piece]:
-    """An event's numbers since the start; those that are not counted are 0."""
+    """An event's numbers since the start, from variables of these names; those that are not counted are 0."""
     numbers = (number(8, name) if name in counted else constant(8, 0) for name in NUMBERS)
     return [*_of(_LEDGER), constant(1, event), *numbers]
 
@@ -34,6 +34,11 @@ def row(probe: int, aggregate: int, key: list[Piece], count: str) -> list[Piece]
 def dump(probe: int, aggregate: int, rows: str, total: str) -> list[Piece]:
     """How many rows were written, and the sum of their counts."""
     return [*_of(_DUMP), constant(1, probe), constant(1, aggregate), number(8, rows), number(8, total)]
+
+
+def span(event: int, numbers: list[str]) -> list[Piece]:
+    """A span's numbers since the start, and how many are open now."""
+    return [*_of(_SPAN), constant(1, event), *(number(8, variable) for variable in numbers)]
 
 
 def _of(kind: int) -> list[Piece]:

@@ -15,7 +15,7 @@ from spile.systemtap import columns, conditions, frames
 from spile.systemtap.columns import Column, Sizes
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
-from spile.systemtap.text import Lines, block
+from spile.systemtap.text import Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Event:
         if spec.capture is None and spec.deliver:
             refuse('capture="*", for which fields a probe has only the kernel knows: name them')
         for named in (spec.capture or ()) if spec.deliver else ():
-            made = columns.column(named.name, f"c{len(listed)}", named.expr, place, sizes, number, "capture")
+            made = columns.column(named.name, f"c{number}_{len(listed)}", named.expr, place, sizes, number, "capture")
             taken.setdefault(named.expr, made)
             listed.append(made)
         keys = []
@@ -50,7 +50,7 @@ class Event:
             for part, node in enumerate(aggregate.by):
                 if node not in taken:
                     name = f"by[{index}][{part}]"
-                    taken[node] = columns.column(name, f"c{len(listed)}", node, place, sizes, number, "key")
+                    taken[node] = columns.column(name, f"c{number}_{len(listed)}", node, place, sizes, number, "key")
                     listed.append(taken[node])
                 key.append(taken[node])
             keys.append(tuple(key))
@@ -69,27 +69,30 @@ class Event:
         return f"{number}_{self.id} <<< 1"
 
     @property
-    def numbers(self) -> list[str]:
-        """The ledger's numbers that its handler counts."""
-        faults = ["faulted"] if self.test is not None or self.columns else []
-        filtered = ["filtered"] if self.test is not None else []
-        return ["hits", *filtered, *(["delivered"] if self.spec.deliver else []), *faults]
+    def fates(self) -> list[str]:
+        """What may become of a hit, each a global that counts.
+
+        A hit is counted once, where its fate is known, so that no lock is held before.
+        """
+        fates = ["delivered"] if self.spec.deliver else ["counted"]
+        if self.test is not None:
+            fates.append("filtered")
+        if self.test is not None or self.columns:
+            fates.append("faulted")
+        return fates
+
+    def met(self, fate: str) -> str:
+        """A line that counts a hit."""
+        return f"{fate}_{self.id} <<< 1"
 
     def tested(self) -> Lines:
         """Lines that leave the handler where the condition does not hold."""
         if self.test is None:
             return []
         return [
-            f"try {{ holds = {self.test} }} catch {{ {self.counted('faulted')}; next }}",
-            f"if (!holds) {{ {self.counted('filtered')}; next }}",
+            f"try {{ holds = {self.test} }} catch {{ {self.met('faulted')}; next }}",
+            f"if (!holds) {{ {self.met('filtered')}; next }}",
         ]
-
-    def computed(self) -> Lines:
-        """Lines that compute all columns; where one faults, the hit ends there."""
-        values = [f"{column.variable} = {column.text}" for column in self.columns]
-        if not values:
-            return []
-        return [*block("try", values), f"catch {{ {self.counted('faulted')}; next }}"]
 
     def pieces(self) -> list[frames.Piece]:
         """The record."""

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spile.errors import Unsupported
-from spile.spec import SessionSpec
+from spile.spec import ProbeSpec, SessionSpec, SpanSide, SpanSpec
 from spile.systemtap import control, frames, quoting
 from spile.systemtap.columns import Sizes
 from spile.systemtap.events import Event
 from spile.systemtap.filters import Filter
-from spile.systemtap.handlers import handler
+from spile.systemtap.frames import Piece
+from spile.systemtap.handlers import End, Handler, Start
 from spile.systemtap.needs import Needs
 from spile.systemtap.places import Place
+from spile.systemtap.spans import NUMBERS as SPAN_NUMBERS
+from spile.systemtap.spans import EndPlace, Saved, Span
 from spile.systemtap.tables import Table
 from spile.systemtap.text import Lines, block, joined
 
@@ -27,6 +30,8 @@ _MOST_EVENTS = 255
 _LIMITS = {
     # Statements that one hit may run: SystemTap's own limit, 1000, is less than emptying a table takes.
     "MAXACTION": 1_000_000,
+    # A session goes on where hits are skipped: SystemTap says at its end how many they were.
+    "MAXSKIPPED": 1_000_000_000,
     # Times 10 µs that a hit waits for another CPU that is emptying a table, before SystemTap skips it.
     "MAXTRYLOCK": 5000,
     # Otherwise a session ends, and loses what its tables hold, where probes take half of a CPU's time.
@@ -72,46 +77,92 @@ def generate(
     return _Generator(spec, interval, debuginfo, entries).script()
 
 
+def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
+    """Lines that print a frame behind others of the same print."""
+    return [
+        f"used = {room}(used, {frames.size(pieces)})",
+        *frames.printed(pieces, needs),
+        f"used += {frames.size(pieces)}",
+    ]
+
+
 class _Generator:
     def __init__(self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int) -> None:
         self.spec = spec
         self.milliseconds = max(10, round(interval * 1000))
+        self.debuginfo = debuginfo
         self.needs = Needs()
         self.filter = Filter(spec.target, debuginfo)
-        self.events = list(self._events(debuginfo))
+        self.sizes = Sizes(spec.limits.stack_depth)
+        #: One of each kind of record; a span's ends have one together.
+        self.records: list[Event] = []
+        self.spans: list[Span] = []
+        self.handlers: list[Handler] = []
+        self._lower()
         self.tables = list(self._tables(entries))
 
-    def _events(self, debuginfo: bool) -> Iterator[Event]:
-        sizes = Sizes(self.spec.limits.stack_depth)
+    def _lower(self) -> None:
+        """All expressions, so that what they need is known; all that is refused, at once."""
         refused: list[str] = []
-        number = 0
         for index, probe in enumerate(self.spec.probes):
-            if probe.span is not None:
-                refused.append(f"probe {quoting.remark(probe.name)}: spans")
-            for target_index, target in enumerate(probe.targets):
-                number += 1
-                place = Place(target, debuginfo, self.needs)
-                try:
-                    place.point()
-                    yield Event.of(probe, place, sizes, number, index, target_index)
-                except Unsupported as error:
-                    refused.append(f"probe {quoting.remark(probe.name)}: {error.message}")
-        if number > _MOST_EVENTS:
-            refused.append(f"the SystemTap engine can't: {number} targets, for its events' ids go to {_MOST_EVENTS}")
+            try:
+                if probe.span is None:
+                    self._probe(index, probe)
+                else:
+                    self._span(index, probe, probe.span)
+            except Unsupported as error:
+                refused.append(f"probe {quoting.remark(probe.name)}: {error.message}")
+        if len(self.records) > _MOST_EVENTS:
+            count = len(self.records)
+            refused.append(f"the SystemTap engine can't: {count} targets, for events' numbers end at {_MOST_EVENTS}")
         if refused:
             raise Unsupported("\n".join(refused), errors=tuple(refused))
+
+    def _probe(self, index: int, probe: ProbeSpec) -> None:
+        for at, target in enumerate(probe.targets):
+            place = Place(target, self.debuginfo, self.needs)
+            place.point()
+            event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            self.records.append(event)
+            self.handlers.append(Handler(event, [], []))
+
+    def _span(self, index: int, probe: ProbeSpec, spec: SpanSpec) -> None:
+        span = Span(index, spec, Saved())
+        number = len(self.records) + 1
+        starts = [(side, handler) for side in spec.start for handler in self._handlers_of(side)]
+        ends = [(side, handler) for side in spec.end for handler in self._handlers_of(side)]
+        if not starts or not ends:
+            raise Unsupported("a span whose probes can't be probed")
+        events = []
+        for side, handler in ends:
+            end = handler.event.place
+            origin = starts[0][1].event.place
+            place = EndPlace(end.target, self.debuginfo, self.needs, origin=origin, saved_nodes=span.saved, span=index)
+            events.append(Event.of(probe, place, self.sizes, number, index, 0))
+            handler.ends.append(End(span, side.key, events[-1]))
+        for side, handler in starts:
+            # Looked at now, for what can't be computed there is refused, and what it needs counts.
+            span.started(side.key, handler.event.place)
+            handler.starts.append(Start(span, side.key))
+        self.records.append(events[0])
+        self.spans.append(span)
+
+    def _handlers_of(self, side: SpanSide) -> list[Handler]:
+        return [handler for handler in self.handlers if handler.event.probe == side.probe]
 
     def _tables(self, entries: int) -> Iterator[Table]:
         for index, probe in enumerate(self.spec.probes):
             if probe.deliver:
                 continue
-            first = next(event for event in self.events if event.probe == index)
+            first = next(event for event in self.records if event.probe == index)
             for aggregate in range(len(probe.aggregates)):
                 yield Table.of(first, aggregate, entries, self.needs.string)
 
     def script(self) -> Script:
         # What the functions are is known once all else is made.
-        handlers = [line for event in self.events for line in ("", *self._handler(event))]
+        handlers: list[str | Lines] = []
+        for made in self.handlers:
+            handlers += ["", *made.lines(self.tables, self.filter.unseen, self.needs)]
         own = ["", *self._ledger(), *self._dumps(), *self._lifetime()]
         lines: Lines = [
             *self._head(),
@@ -134,7 +185,7 @@ class _Generator:
     def _schemas(self) -> str:
         import json
 
-        return json.dumps([event.schema() for event in self.events], separators=(",", ":"))
+        return json.dumps([event.schema() for event in self.records], separators=(",", ":"))
 
     def _head(self) -> list[str]:
         return [
@@ -145,23 +196,24 @@ class _Generator:
 
     def _globals(self) -> list[str]:
         lines = ["", *self.filter.declared()]
-        lines += [f"global {', '.join(f'{number}_{event.id}' for number in event.numbers)}" for event in self.events]
+        lines += [f"global {', '.join(f'{fate}_{event.id}' for fate in event.fates)}" for event in self.records]
+        lines += [line for span in self.spans for line in span.declared()]
         return [*lines, "global is_ready", *(table.declared() for table in self.tables)]
-
-    def _handler(self, event: Event) -> Lines:
-        own = [table for table in self.tables if table.event.probe == event.probe]
-        return handler(event, own, self.filter.unseen, self.needs)
 
     def _ledger(self) -> Lines:
         """What became of the hits, all numbers since the start."""
+        room, even = self.needs.function("spile_room"), self.needs.function("spile_even")
         lines: list[str | Lines] = ["used = 0"]
-        for event in self.events:
-            lines += [f"{number} = @count({number}_{event.id})" for number in event.numbers]
-            pieces = control.ledger(event.id, event.numbers)
-            lines.append(f"used = {self.needs.function('spile_room')}(used, {frames.size(pieces)})")
-            lines += frames.printed(pieces, self.needs)
-            lines.append(f"used += {frames.size(pieces)}")
-        lines.append(f"{self.needs.function('spile_even')}(used)")
+        for event in self.records:
+            lines += [f"{fate} = @count({fate}_{event.id})" for fate in event.fates]
+            lines.append(f"hits = {' + '.join(event.fates)}")
+            lines += _one_of_several(control.ledger(event.id, ["hits", *event.fates]), room, self.needs)
+        for span in self.spans:
+            event = next(event for event in self.records if event.probe == span.index)
+            lines += [f"{number} = @count({number}_{span.index})" for number in SPAN_NUMBERS]
+            numbers = [*SPAN_NUMBERS, f"open_{span.index}"]
+            lines += _one_of_several(control.span(event.id, numbers), room, self.needs)
+        lines.append(f"{even}(used)")
         return ["# What became of the hits, since the start.", *block("function spile_tell_numbers ()", lines)]
 
     def _dumps(self) -> Lines:

@@ -35,7 +35,7 @@ class Table:
         """The table, smaller than wanted where strings, of so many bytes each, would take much memory."""
         strings = sum(column.kind not in ("int", "name") for column in event.keys[aggregate])
         if strings:
-            entries = max(_LEAST, min(entries, _MEMORY // (strings * string)))
+            entries = min(entries, max(_LEAST, _MEMORY // (strings * string)))
         return cls(event, aggregate, entries)
 
     @property
