@@ -24,6 +24,7 @@ class Stream:
 
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     ledger: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    spans: dict[int, tuple[int, ...]] = field(default_factory=dict)
     tables: dict[tuple[int, int], Counter[Any]] = field(default_factory=dict)
     dumps: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     rows: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -94,6 +95,10 @@ class _Reader:
         if kind == 2 and len(payload) == 43:
             event, *numbers = struct.unpack_from("<B5Q", payload, 2)
             self._commit = lambda: stream.ledger.update({event: tuple(numbers)})
+            return kind + event + sum(numbers)
+        if kind == 7 and len(payload) == 43:
+            event, *numbers = struct.unpack_from("<B5Q", payload, 2)
+            self._commit = lambda: stream.spans.update({event: tuple(numbers)})
             return kind + event + sum(numbers)
         if kind == 4 and len(payload) == 20:
             probe, aggregate, rows, total = struct.unpack_from("<BBQQ", payload, 2)

@@ -14,7 +14,7 @@ _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
 _TRACEPOINT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 #: Bytes that mean themselves in a string, for SystemTap's reader and for the C compiler behind it.
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-./:,;=+@~^&|()[]{}<>!#'*")
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-./:,;=+")
 _REMARK = re.compile(r"[^A-Za-z0-9 _.,:;=<>+\-*/&|^~\[\]]")
 _MOST_OF_A_REMARK = 100
 
