@@ -45,9 +45,9 @@ class Place:
             # A clock of perf's on every CPU; timer.profile knows no rate, and timer.hz only one CPU.
             return f"perf.type(1).config(0).hz({target.hz:d})"
         if isinstance(target, Tracepoint):
-            quoting.tracepoint(target.category)
             if target.category == "syscalls":
                 refuse(f"{target.spelling}, which SystemTap knows only as raw_syscalls:sys_enter and sys_exit")
+            return f"kernel.trace({quoting.tracepoint(target.category, target.name)})"
         return f"kernel.trace({quoting.tracepoint(target.name)})"
 
     def argument(self, node: Field) -> str:

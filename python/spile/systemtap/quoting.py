@@ -11,8 +11,7 @@ import re
 from spile.errors import SpecError, Unsupported
 
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
-_TRACEPOINT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 #: Bytes that mean themselves in a string, for SystemTap's reader and for the C compiler behind it.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-./:,;=+")
 _REMARK = re.compile(r"[^A-Za-z0-9 _.,:;=<>+\-*/&|^~\[\]]")
@@ -39,17 +38,20 @@ def number(value: int) -> str:
 
 def function(name: str) -> str:
     """A function's name. A pattern would probe more than was asked for."""
-    return _checked(name, _FUNCTION, "function", "letters, digits, _ and . make one")
+    _check(name, _FUNCTION, "function", "letters, digits, _ and . make one")
+    return f'"{name}"'
 
 
-def tracepoint(name: str) -> str:
-    """A part of a tracepoint's name."""
-    return _checked(name, _TRACEPOINT, "tracepoint", "letters, digits and _ make one")
+def tracepoint(*parts: str) -> str:
+    """A tracepoint's name, or its category and its name."""
+    for part in parts:
+        _check(part, _NAME, "tracepoint", "letters, digits and _ make one")
+    return f'"{":".join(parts)}"'
 
 
 def member(name: str) -> str:
     """An argument's name, or a member's."""
-    if not _IDENTIFIER.fullmatch(name):
+    if not _NAME.fullmatch(name):
         raise Unsupported(f"SystemTap can't name the field {name!a}: letters, digits and _ make a name in C")
     return name
 
@@ -60,7 +62,6 @@ def remark(words: str) -> str:
     return cleaned if len(cleaned) <= _MOST_OF_A_REMARK else cleaned[:_MOST_OF_A_REMARK] + " …"
 
 
-def _checked(name: str, form: re.Pattern[str], what: str, rule: str) -> str:
+def _check(name: str, form: re.Pattern[str], what: str, rule: str) -> None:
     if not form.fullmatch(name):
         raise SpecError(f"{name!a} can't be a {what}'s name: {rule}")
-    return f'"{name}"'
