@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from spile.expr import (
@@ -152,6 +153,8 @@ FEATURES: dict[str, Callable[[], SessionSpec]] = {
     "count()": lambda: session(probe(READ, by=())),
     "count(by=…)": lambda: session(probe(READ, by=(comm, arg.count))),
     "count(by=kstack)": lambda: session(probe(READ, by=(kstack,))),
+    "attach=": lambda: SessionSpec((replace(probe(READ, pid=pid), attach="kprobe"),)),
+    'attach="fentry"': lambda: SessionSpec((replace(probe(READ, pid=pid), attach="fentry"),)),
     "pid=, command=": lambda: session(probe(READ, pid=pid), pid=1, follow=False),
     "follow=True": lambda: session(probe(READ, pid=pid), pid=1),
     "cgroup=": lambda: session(probe(READ, pid=pid), cgroup=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import spile
 from spile import _native
-from spile.expr import arg, comm, kstack, pid, string
+from spile.expr import arg, comm, isin, kstack, pid, string
 from spile.spec import Function, ProbeSpec, Profile, SessionSpec
 from spile.systemtap import frames, quoting
 from spile.systemtap.script import generate
@@ -30,6 +31,7 @@ REFUSED = {
     "arg[0]": "arg.name",
     "string() of more than 8 KB": "limit=",
     "~ of a field": "wide",
+    'attach="fentry"': "kprobes",
 }
 
 
@@ -113,6 +115,21 @@ def test_sizes_follow_what_is_asked_for() -> None:
     assert plain["MAXSTRINGLEN"] == 512 and "MAXBACKTRACE" not in plain
     assert deep["MAXBACKTRACE"] == 128 and deep["MAXSTRINGLEN"] >= 19 * 128
     assert dict(generate(session(probe(READ, x=string(arg.p, 4096)))).definitions)["MAXSTRINGLEN"] == 4096
+
+
+def test_what_is_tested_against_several_is_computed_once() -> None:
+    text = generate(session(probe(READ, where=isin(string(arg.p), "a", "b") & isin(arg.n, 1, 2)))).text
+    assert text.count("spile_string($p") == text.count("$n") == 1
+
+
+def test_open_spans_with_strings_take_a_bounded_memory() -> None:
+    spec = span(who=at_start(comm), stack=at_start(kstack))
+    (begin, check, wait) = spec.probes
+    assert wait.span is not None
+    wide = replace(wait, span=replace(wait.span, max_open=1 << 20))
+    text = generate(SessionSpec((begin, check, wide))).text
+    room = int(re.search(r"starts_2%\[(\d+)\]", text)[1])  # type: ignore[index]
+    assert 1024 <= room < (64 << 20) // 2433
 
 
 def test_more_targets_than_a_byte_has_numbers() -> None:

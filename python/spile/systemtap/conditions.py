@@ -7,6 +7,7 @@ that faults raises an error, past any ``!``, to whoever tests.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from spile.expr.compare import Compare
@@ -31,13 +32,27 @@ def _compare(node: Compare, place: Place) -> str:
 
 def _is_in(node: IsIn, place: Place) -> str:
     value = expressions.number(node.value, place)
-    tests = (integer.compared("==", value, integer.literal(choice), place.needs) for choice in node.choices)
+    later = value
+    if len(node.choices) > 1:
+        # Computed once, with the first choice.
+        name = place.needs.variable()
+        value = replace(value, text=f"({name} = {value.text})", atomic=True)
+        later = replace(value, text=name)
+    tests = (
+        integer.compared("==", later if at else value, integer.literal(choice), place.needs)
+        for at, choice in enumerate(node.choices)
+    )
     return _joined("||", tests)
 
 
 def _string_in(node: StringIn, place: Place) -> str:
-    value = expressions.string(node.value, place)
-    return _joined("||", (f"{value} == {_words(choice, place)}" for choice in node.choices))
+    value = later = expressions.string(node.value, place)
+    if len(node.choices) > 1:
+        later = place.needs.variable()
+        value = f"({later} = {value})"
+    return _joined(
+        "||", (f"{later if at else value} == {_words(choice, place)}" for at, choice in enumerate(node.choices))
+    )
 
 
 def _starts_with(node: StartsWith, place: Place) -> str:

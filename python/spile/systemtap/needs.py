@@ -23,6 +23,7 @@ class Needs:
     string: int = _STRING
     #: Frames of the deepest stack.
     frames: int = 0
+    _variables: int = 0
     _functions: set[str] = field(default_factory=set)
 
     def function(self, name: str) -> str:
@@ -32,6 +33,11 @@ class Needs:
             for other in FUNCTIONS[name].calls:
                 self.function(other)
         return name
+
+    def variable(self) -> str:
+        """A local variable that nothing else uses."""
+        self._variables += 1
+        return f"x{self._variables}"
 
     def room(self, size: int) -> None:
         """A string has up to so many bytes, its NUL included."""

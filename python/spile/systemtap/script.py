@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spile.errors import Unsupported
-from spile.spec import ProbeSpec, SessionSpec, SpanSide, SpanSpec
+from spile.spec import Function, ProbeSpec, SessionSpec, SpanSide, SpanSpec
 from spile.systemtap import control, frames, quoting
 from spile.systemtap.columns import Sizes
 from spile.systemtap.events import Event
@@ -20,6 +20,7 @@ from spile.systemtap.frames import Piece
 from spile.systemtap.handlers import End, Handler, Start
 from spile.systemtap.needs import Needs
 from spile.systemtap.places import Place
+from spile.systemtap.refusal import refuse
 from spile.systemtap.spans import NUMBERS as SPAN_NUMBERS
 from spile.systemtap.spans import EndPlace, Saved, Span
 from spile.systemtap.tables import Table
@@ -122,17 +123,19 @@ class _Generator:
         for at, target in enumerate(probe.targets):
             place = Place(target, self.debuginfo, self.needs)
             place.point()
+            if isinstance(target, Function) and probe.attach not in ("auto", "kprobe"):
+                refuse(f"attach={probe.attach!a}, for it has kprobes alone")
             event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
             self.records.append(event)
             self.handlers.append(Handler(event, [], []))
 
     def _span(self, index: int, probe: ProbeSpec, spec: SpanSpec) -> None:
-        span = Span(index, spec, Saved())
+        span = Span(index, spec, Saved(), self.needs)
         number = len(self.records) + 1
         starts = [(side, handler) for side in spec.start for handler in self._handlers_of(side)]
         ends = [(side, handler) for side in spec.end for handler in self._handlers_of(side)]
         if not starts or not ends:
-            raise Unsupported("a span whose probes can't be probed")
+            refuse("a span whose starts or ends are refused themselves")
         events = []
         for side, handler in ends:
             end = handler.event.place

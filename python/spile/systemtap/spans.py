@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spile.expr.node import ValueNode
+from spile.expr.node import Kind, ValueNode
 from spile.spec import SpanSpec
 from spile.systemtap import expressions
 from spile.systemtap.columns import value_text
+from spile.systemtap.needs import Needs
 from spile.systemtap.places import TIME, Place
 from spile.systemtap.refusal import refuse
 from spile.systemtap.text import Lines, block
 
+#: Bytes of the kernel's memory that the strings of open starts may take.
+_MEMORY = 32 << 20
+_LEAST = 1024
 #: What the ledger has of each span, besides what it has of any event.
 NUMBERS = ("unmatched", "replaced", "evicted", "unstarted")
 
@@ -68,12 +72,20 @@ class Span:
     index: int
     spec: SpanSpec
     saved: Saved
+    needs: Needs
+
+    @property
+    def room(self) -> int:
+        """Open starts that the kernel keeps: fewer than was said where strings of theirs would take much memory."""
+        strings = sum(node.kind is not Kind.INT and node.kind is not Kind.FIELD for node in self.saved.nodes)
+        most = max(_LEAST, _MEMORY // (strings * self.needs.string)) if strings else self.spec.max_open
+        return min(self.spec.max_open, most)
 
     def declared(self) -> list[str]:
         """Globals."""
         names = [f"starts_{self.index}", *self._arrays()]
         return [
-            f"global {', '.join(f'{name}%[{self.spec.max_open:d}]' for name in names)}",
+            f"global {', '.join(f'{name}%[{self.room:d}]' for name in names)}",
             f"global open_{self.index}, {', '.join(f'{number}_{self.index}' for number in NUMBERS)}",
         ]
 
@@ -89,7 +101,7 @@ class Span:
             first = [f"if ([key] in starts_{self.index}) {{ is_new = 0; replaced_{self.index} <<< 1 }}"]
             then = block("if (is_new)", kept)
         room = [
-            f"else if (open_{self.index} < {self.spec.max_open:d}) open_{self.index}++",
+            f"else if (open_{self.index} < {self.room:d}) open_{self.index}++",
             f"else evicted_{self.index} <<< 1",
         ]
         begun = [f"key = {expressions.number(key, place).text}", *values]
