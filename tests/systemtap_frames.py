@@ -30,7 +30,6 @@ class Stream:
     rows: Counter[tuple[int, int]] = field(default_factory=Counter)
     ready: int = 0
     ended: int = 0
-    fillers: int = 0
     skipped: int = 0
     gaps: int = 0
 
@@ -88,9 +87,6 @@ class _Reader:
         if kind in (1, 5) and len(payload) == 2:
             name = "ready" if kind == 1 else "ended"
             self._commit = lambda: setattr(stream, name, getattr(stream, name) + 1)
-            return kind
-        if kind == 6 and not any(payload[2:]):
-            self._commit = lambda: setattr(stream, "fillers", stream.fillers + 1)
             return kind
         if kind == 2 and len(payload) == 43:
             event, *numbers = struct.unpack_from("<B5Q", payload, 2)

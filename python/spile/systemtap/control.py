@@ -1,17 +1,13 @@
-"""Frames in which a script speaks of itself: that it is ready, its numbers, its tables, its end. Out: their pieces."""
+"""Frames in which a script speaks of itself: its numbers, its tables, its end. Out: their pieces."""
 
 from __future__ import annotations
 
 from spile.systemtap.frames import Piece, constant, number
 
-_READY, _LEDGER, _ROW, _DUMP, _END, _SPAN = 1, 2, 3, 4, 5, 7
+# 1 is for being ready, which a function of the library says.
+_LEDGER, _ROW, _DUMP, _END, _SPAN = 2, 3, 4, 5, 7
 #: What the ledger has of each event: its hits, and fates of theirs. Those without any are in the script's tables.
 NUMBERS = ("hits", "filtered", "delivered", "faulted", "others")
-
-
-def ready() -> list[Piece]:
-    """All probes are attached."""
-    return _of(_READY)
 
 
 def end() -> list[Piece]:

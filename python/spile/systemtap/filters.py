@@ -22,6 +22,7 @@ class Filter:
         self._follows = target.pid is not None and target.follow
         self._is_one = target.pid is not None and not target.follow
         self._cgroup = target.cgroup
+        self._debuginfo = debuginfo
         if target.cgroup is not None and not debuginfo:
             refuse("cgroup= without the kernel's debugging information")
         self.tracer = _TRACER if target.exclude_self else None
@@ -53,13 +54,17 @@ class Filter:
         if not self._follows:
             return []
         child = "task_pid(pointer_arg(1))"
+        provider, suffix = ("kernel", ".call") if self._debuginfo else ("kprobe", "")
         return [
             "",
-            "# The followed processes: a child is one of them before it runs.",
+            "# The followed processes: a child is one of them before it runs, and until nothing is left of it.",
             "probe begin { followed[target()] = 1 }",
-            *block('probe kprobe.function("wake_up_new_task")', [f"if ([pid()] in followed) followed[{child}] = 1"]),
             *block(
-                'probe kprobe.function("__put_task_struct")',
+                f'probe {provider}.function("wake_up_new_task"){suffix}',
+                [f"if ([pid()] in followed) followed[{child}] = 1"],
+            ),
+            *block(
+                f'probe {provider}.function("__put_task_struct"){suffix} ?',
                 [f"if (task_tid(pointer_arg(1)) == {child}) delete followed[{child}]"],
             ),
         ]

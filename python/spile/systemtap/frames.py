@@ -20,8 +20,8 @@ CHECK = 0x5350494C
 _HEADER, _ALIGNMENT = 8, 16
 #: Magic, length and check.
 _AROUND = 8
-#: Bytes of a print: what is longer is cut into two.
-MOST = 8184
+#: Bytes of a frame: a print takes 8,184, of which 88 are kept to fill it up.
+MOST = 8184 - 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ def padded(payload: int) -> int:
 def check_size(pieces: list[Piece]) -> None:
     """Refuses records that a print can't hold."""
     most = padded(sum(part.most for part in pieces))
-    if most > MOST - 48:
+    if most > MOST:
         refuse(
-            f"a record that could take {most} bytes, where a print has {MOST - 48}",
+            f"a record that could take {most} bytes, where a print has room for {MOST}",
             "lower limit= of its strings or the depth of its stacks; engine='bpf' can",
         )
 

@@ -132,33 +132,42 @@ function spile_print_frames:long (addresses:string, n:long) {
   return sum
 }"""
     ),
-    "spile_filler": Function(
+    "spile_ready": Function(
         """\
-# Prints a frame of so many bytes that says nothing (8 more than a multiple of 16).
-function spile_filler:long (bytes:long) {
-  printf("%2b%2b%1b%1b%2b%4b", 0x5053, bytes - 8, 0, 6, 0, 0)
-  for (left = bytes - 16; left > 0; left -= 8) printf("%8b", 0)
-  printf("%4b", 0x5350494c + bytes - 8 + 6)
-  return bytes
+# Prints a frame of 24 bytes: the script is ready.
+function spile_ready () { printf("%2b%2b%1b%1b%4b%8b%4b%2b", 0x5053, 2, 0, 1, 0x5350494c + 2 + 1, 0, 0, 0) }"""
+    ),
+    "spile_no_rows": Function(
+        """\
+# Prints a frame of 40 bytes: no rows were written of a table that there isn't.
+function spile_no_rows () {
+  printf("%2b%2b%1b%1b%1b%1b%8b%8b%4b%8b%4b", 0x5053, 20, 0, 4, 255, 255, 0, 0, 0x5350494c + 20 + 4 + 255 + 255, 0, 0)
 }"""
+    ),
+    "spile_fill": Function(
+        """\
+# Prints so many bytes of frames that say nothing new: a multiple of 8, at least 80.
+function spile_fill (bytes:long) {
+  for (left = bytes; left % 24 != 0; left -= 40) spile_no_rows()
+  for (; left > 0; left -= 24) spile_ready()
+}""",
+        ("spile_ready", "spile_no_rows"),
     ),
     "spile_even": Function(
         """\
-# One print has been filled with so many bytes of frames: makes it one whose length the transport doesn't trip over.
-function spile_even (used:long) { if (used > 0 && used % 16 == 0) spile_filler(24) }""",
-        ("spile_filler",),
+# A print holds so many bytes of frames. Each frame is 8 more than a multiple of 16 long, and so must the print be.
+function spile_even (used:long) { if (used > 0 && used % 16 == 0) spile_ready() }""",
+        ("spile_ready",),
     ),
     "spile_room": Function(
         """\
-# Bytes used of the print buffer, once there is room for a frame of `next` bytes. A buffer without room for it is filled
-# up to 8,184 bytes, so that the next frame sends it, and its length is one that the transport doesn't trip over.
-function spile_room:long (used:long, next_frame:long) {
-  if (used + next_frame + 48 <= 8184) return used
-  left = 8184 - used
-  if (left % 16 == 0) left -= spile_filler(24)
-  spile_filler(left)
+# Bytes used of the print buffer, once there is room for a frame of so many more. Where there is none, the buffer is
+# filled up to 8,184 bytes: the next frame sends it, and its length is one that the transport doesn't trip over.
+function spile_room:long (used:long, more:long) {
+  if (used + more + 88 <= 8184) return used
+  spile_fill(8184 - used)
   return 0
 }""",
-        ("spile_filler",),
+        ("spile_fill",),
     ),
 }

@@ -227,14 +227,14 @@ class _Generator:
         return lines
 
     def _lifetime(self) -> Lines:
-        ready = frames.printed(control.ready(), self.needs)
+        ready = self.needs.function("spile_ready")
         end = frames.printed(control.end(), self.needs)
         return [
             "",
             f"probe timer.ms({self.milliseconds}), end(2) {{ spile_tell_numbers() }}",
             "",
             "# A timer runs once all probes are attached.",
-            *block("probe timer.ms(20)", ["if (is_ready) next", "is_ready = 1", *ready]),
+            *block("probe timer.ms(20)", ["if (is_ready) next", "is_ready = 1", f"{ready}()"]),
             "",
             *block("probe end(3)", end),
         ]
