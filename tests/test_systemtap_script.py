@@ -146,8 +146,14 @@ def test_frames_never_leave_a_rest_that_the_transport_trips_over(payload: int) -
 
 
 def test_records_that_a_print_cannot_hold_are_refused() -> None:
-    with pytest.raises(spile.Unsupported, match="limit="):
-        generate(session(probe(READ, a=string(arg.a), b=string(arg.b))))
+    for spec in (probe(READ, a=string(arg.a), b=string(arg.b)), probe(READ, by=(string(arg.a), string(arg.b)))):
+        with pytest.raises(spile.Unsupported, match=r"probe p: .* limit="):
+            generate(session(spec))
+
+
+def test_keys_of_more_parts_than_a_row_has_are_refused() -> None:
+    with pytest.raises(spile.Unsupported, match="16 parts"):
+        generate(session(probe(READ, by=[arg[f"a{part}"] for part in range(16)])))
 
 
 @given(st.binary().filter(lambda words: b"\0" not in words))

@@ -11,11 +11,14 @@ from typing import Any
 
 from spile.expr.node import ValueNode
 from spile.spec import ProbeSpec
-from spile.systemtap import columns, conditions, frames
+from spile.systemtap import columns, conditions, control, frames
 from spile.systemtap.columns import Column, Sizes
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
 from spile.systemtap.text import Lines
+
+#: A row has 16 columns, and its count is one.
+_MOST_PARTS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,14 @@ class Event:
     def pieces(self) -> list[frames.Piece]:
         """The record."""
         record = [frames.constant(1, self.id)]
-        record += [frames.piece(column) for column in (*columns.headers(), *self.columns)]
-        frames.check_size(record)
-        return record
+        return record + [frames.piece(column) for column in (*columns.headers(), *self.columns)]
+
+    def check(self) -> None:
+        """Refuses what a print, or a row's key, can't hold."""
+        if self.spec.deliver:
+            frames.check_size(self.pieces())
+            return
+        for index, key in enumerate(self.keys):
+            if len(key) > _MOST_PARTS:
+                refuse(f"a table's key of {len(key)} parts, where {_MOST_PARTS} are possible")
+            frames.check_size(control.row(self.probe, index, [frames.piece(column) for column in key], "1"))

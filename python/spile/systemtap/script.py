@@ -26,7 +26,7 @@ from spile.systemtap.spans import EndPlace, Saved, Span
 from spile.systemtap.tables import Table
 from spile.systemtap.text import Lines, block, joined
 
-#: The most events that one byte can name, 0 being the script's own frames.
+#: The most that one byte can name, 0 being what the script says of itself.
 _MOST_EVENTS = 255
 _LIMITS = {
     # Statements that one hit may run: SystemTap's own limit, 1000, is less than emptying a table takes.
@@ -113,9 +113,12 @@ class _Generator:
                     self._span(index, probe, probe.span)
             except Unsupported as error:
                 refused.append(f"probe {quoting.remark(probe.name)}: {error.message}")
-        if len(self.records) > _MOST_EVENTS:
-            count = len(self.records)
-            refused.append(f"the SystemTap engine can't: {count} targets, for events' numbers end at {_MOST_EVENTS}")
+        # A reader gives the rows of each table a number behind those of the events.
+        count = len(self.records) + sum(len(probe.aggregates) for probe in self.spec.probes)
+        if count > _MOST_EVENTS:
+            refused.append(
+                f"the SystemTap engine can't: {count} targets and aggregates, for their numbers end at {_MOST_EVENTS}"
+            )
         if refused:
             raise Unsupported("\n".join(refused), errors=tuple(refused))
 
@@ -126,6 +129,7 @@ class _Generator:
             if isinstance(target, Function) and probe.attach not in ("auto", "kprobe"):
                 refuse(f"attach={probe.attach!a}, for it has kprobes alone")
             event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            event.check()
             self.records.append(event)
             self.handlers.append(Handler(event, [], []))
 
@@ -147,6 +151,7 @@ class _Generator:
             # Looked at now, for what can't be computed there is refused, and what it needs counts.
             span.started(side.key, handler.event.place)
             handler.starts.append(Start(span, side.key))
+        events[0].check()
         self.records.append(events[0])
         self.spans.append(span)
 

@@ -110,7 +110,6 @@ class Table:
         return block(f"function spile_dump_{self.name}:long ()", [*body, "return rows"])
 
     def _written(self, row: list[frames.Piece], needs: Needs) -> list[str]:
-        frames.check_size(row)
         return [
             *frames.measured(row, needs),
             f"used = {needs.function('spile_room')}(used, {frames.size(row)})",
