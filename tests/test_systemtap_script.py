@@ -151,6 +151,14 @@ def test_records_that_a_print_cannot_hold_are_refused() -> None:
             generate(session(spec))
 
 
+def test_events_of_more_values_than_a_record_has_are_refused() -> None:
+    most, more = ({f"v{at}": arg[f"a{at}"] for at in range(count)} for count in (14, 15))
+    spec = session(probe(READ, **most))
+    _native.Engine.stream(spec.to_json(), generate(spec).schemas, b"")
+    with pytest.raises(spile.Unsupported, match="15 values"):
+        generate(session(probe(READ, **more)))
+
+
 def test_keys_of_more_parts_than_a_row_has_are_refused() -> None:
     with pytest.raises(spile.Unsupported, match="16 parts"):
         generate(session(probe(READ, by=[arg[f"a{part}"] for part in range(16)])))

@@ -17,7 +17,8 @@ from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
 from spile.systemtap.text import Lines
 
-#: A row has 16 columns, and its count is one.
+#: A record has 16 columns. Of an event's, time and CPU are two; of a row's, the count is one.
+_MOST_VALUES = 14
 _MOST_PARTS = 15
 
 
@@ -105,6 +106,8 @@ class Event:
     def check(self) -> None:
         """Refuses what a print, or a row's key, can't hold."""
         if self.spec.deliver:
+            if len(self.columns) > _MOST_VALUES:
+                refuse(f"{len(self.columns)} values (captures and keys) in an event, where {_MOST_VALUES} are possible")
             frames.check_size(self.pieces())
             return
         for index, key in enumerate(self.keys):
