@@ -124,10 +124,12 @@ function spile_frames:long (addresses:string, most:long) {
 # Prints the first n addresses of a backtrace, and gives their sum.
 function spile_print_frames:long (addresses:string, n:long) {
   sum = 0
+  token = tokenize(addresses, " ")
   for (i = 0; i < n; i++) {
-    address = strtol(substr(addresses, 19 * i, 18), 16)
+    address = strtol(token, 16)
     printf("%8b", address)
     sum += address
+    token = tokenize(" ")
   }
   return sum
 }"""
