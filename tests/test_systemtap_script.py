@@ -110,6 +110,11 @@ def test_without_debugging_information_arguments_have_positions() -> None:
         generate(session(probe(READ, x=arg.count)), debuginfo=False)
 
 
+def test_without_debugging_information_a_stack_has_its_function_once() -> None:
+    assert "= spile_backtrace()" in generate(session(probe(READ, x=kstack)), debuginfo=False).text
+    assert "spile_backtrace" not in generate(session(probe(READ, x=kstack))).text
+
+
 def test_sizes_follow_what_is_asked_for() -> None:
     plain, deep = (dict(generate(session(probe(READ, x=x))).definitions) for x in (pid, kstack))
     assert plain["MAXSTRINGLEN"] == 512 and "MAXBACKTRACE" not in plain

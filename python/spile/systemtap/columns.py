@@ -69,7 +69,7 @@ def column(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes
 def value_text(node: ValueNode, place: Place) -> str:
     """A value of any type, as a variable of the script's holds it."""
     if isinstance(node, StackTrace):
-        return "backtrace()"
+        return place.backtrace()
     return expressions.string(node, place) if node.kind is Kind.STRING else expressions.number(node, place).text
 
 
@@ -91,7 +91,7 @@ def _is_comm(node: ValueNode) -> bool:
 
 
 def _stack(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes, role: str) -> Column:
-    text = "backtrace()"
+    text = place.backtrace()
     if isinstance(node, AtStart):
         # Refused where there is no start.
         place.start()

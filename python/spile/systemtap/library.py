@@ -108,6 +108,15 @@ function spile_string:string (address:long, most:long) {
   return user_string_n(address, most)
 }"""
     ),
+    "spile_backtrace": Function(
+        """\
+# The stack. Where the kernel's debugging information is missing, the probed function stands there twice.
+function spile_backtrace:string () {
+  addresses = backtrace()
+  if (substr(addresses, 0, 18) == substr(addresses, 19, 18)) return substr(addresses, 19, strlen(addresses))
+  return addresses
+}"""
+    ),
     "spile_frames": Function(
         """\
 # How many addresses of a backtrace to keep: at most so many, and the last not twice. Each of the kernel's has 19

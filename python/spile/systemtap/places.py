@@ -88,6 +88,10 @@ class Place:
             refuse(f"ret and error at {self.target.spelling}: only returns have them")
         return "$return" if self.debuginfo else "returnval()"
 
+    def backtrace(self) -> str:
+        """The stack, as text."""
+        return "backtrace()" if self.debuginfo else f"{self.needs.function('spile_backtrace')}()"
+
     def start(self) -> Place:
         """The entry of the function that is probed at its return."""
         if not isinstance(self.target, FunctionReturn):
