@@ -37,7 +37,8 @@ demo: build  ## Trace this machine for some seconds under a compile; print hot s
 	$(BIN)/python examples/lock_tracer.py --seconds $${SECONDS_TO_TRACE:-5}
 
 test: build  ## Run every test, Rust's and Python's.
-	@echo 'Building and running the Rust tests'
+	@.ci/need 'command -v stap && ls /lib/modules/*/build/.config' systemtap linux-headers-cloud-amd64
+	echo 'Building and running the Rust tests'
 	cargo test --workspace --locked --quiet -- --show-output
 	$(BIN)/python -m pytest
 

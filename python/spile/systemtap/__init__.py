@@ -1,0 +1,1 @@
+"""The SystemTap engine: scripts for a session, and what runs and reads them."""

@@ -1,0 +1,245 @@
+"""A SystemTap script for a session. In: its spec. Out: the script, its events' schemas, and what `stap` must be told.
+
+Nothing is run or looked up, so any machine can make a script for any other. Equal specs give equal scripts, so that
+SystemTap's cache of compiled modules finds them again; what differs from run to run (the tracer's process, the followed
+one) is told on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spile.errors import Unsupported
+from spile.spec import Function, ProbeSpec, SessionSpec, SpanSide, SpanSpec
+from spile.systemtap import control, frames, quoting
+from spile.systemtap.columns import Sizes
+from spile.systemtap.events import Event
+from spile.systemtap.filters import Filter
+from spile.systemtap.frames import Piece
+from spile.systemtap.handlers import End, Handler, Start
+from spile.systemtap.needs import Needs
+from spile.systemtap.places import Place
+from spile.systemtap.refusal import refuse
+from spile.systemtap.spans import NUMBERS as SPAN_NUMBERS
+from spile.systemtap.spans import EndPlace, Saved, Span
+from spile.systemtap.tables import Table
+from spile.systemtap.text import Lines, block, joined
+
+#: The most that one byte can name, 0 being what the script says of itself.
+_MOST_EVENTS = 255
+_LIMITS = {
+    # Statements that one hit may run: SystemTap's own limit, 1000, is less than emptying a table takes.
+    "MAXACTION": 1_000_000,
+    # A session goes on where hits are skipped: SystemTap says at its end how many they were.
+    "MAXSKIPPED": 1_000_000_000,
+    # Times 10 µs that a hit waits for another CPU that is emptying a table, before SystemTap skips it.
+    "MAXTRYLOCK": 5000,
+    # Otherwise a session ends, and loses what its tables hold, where probes take half of a CPU's time.
+    "STP_NO_OVERLOAD": 1,
+}
+_DEFAULT_ENTRIES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script, and what goes with it."""
+
+    text: str
+    #: JSON: what the decoder must know of each event.
+    schemas: str
+    #: Macros for `stap`, ``-D`` each.
+    definitions: tuple[tuple[str, int], ...]
+    #: Megabytes of buffer for each CPU (``-s``).
+    buffer: int
+    #: The global that takes the process id of the tracer (``-G``), or None where it is traced too.
+    tracer: str | None
+    #: The process to follow (``-x``), or None.
+    target: int | None
+
+    @property
+    def arguments(self) -> list[str]:
+        """Options for `stap`, the tracer's process left out."""
+        listed = [f"-D{name}={value}" for name, value in self.definitions]
+        listed += ["-s", str(self.buffer)]
+        return listed if self.target is None else [*listed, "-x", str(self.target)]
+
+
+def generate(
+    spec: SessionSpec, *, interval: float = 1.0, debuginfo: bool = True, entries: int = _DEFAULT_ENTRIES
+) -> Script:
+    """The script for a spec.
+
+    Every `interval` seconds it empties its tables and tells its numbers. With `debuginfo` functions are found by the
+    kernel's debugging information, which names their arguments; without it by their symbols. A table has at most
+    `entries` rows in the kernel. Raises Unsupported for what SystemTap has no words for, all of it together, and
+    SpecError for names and literals that can't be written.
+    """
+    return _Generator(spec, interval, debuginfo, entries).script()
+
+
+def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
+    """Lines that print a frame behind others of the same print."""
+    return [
+        f"used = {room}(used, {frames.size(pieces)})",
+        *frames.printed(pieces, needs),
+        f"used += {frames.size(pieces)}",
+    ]
+
+
+class _Generator:
+    def __init__(self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int) -> None:
+        self.spec = spec
+        self.milliseconds = max(10, round(interval * 1000))
+        self.debuginfo = debuginfo
+        self.needs = Needs()
+        self.filter = Filter(spec.target, debuginfo)
+        self.sizes = Sizes(spec.limits.stack_depth)
+        #: One of each kind of record; a span's ends have one together.
+        self.records: list[Event] = []
+        self.spans: list[Span] = []
+        self.handlers: list[Handler] = []
+        self._lower()
+        self.tables = list(self._tables(entries))
+
+    def _lower(self) -> None:
+        """All expressions, so that what they need is known; all that is refused, at once."""
+        refused: list[str] = []
+        for index, probe in enumerate(self.spec.probes):
+            try:
+                if probe.span is None:
+                    self._probe(index, probe)
+                else:
+                    self._span(index, probe, probe.span)
+            except Unsupported as error:
+                refused.append(f"probe {quoting.remark(probe.name)}: {error.message}")
+        # A reader gives the rows of each table a number behind those of the events.
+        count = len(self.records) + sum(len(probe.aggregates) for probe in self.spec.probes)
+        if count > _MOST_EVENTS:
+            refused.append(
+                f"the SystemTap engine can't: {count} targets and aggregates, for their numbers end at {_MOST_EVENTS}"
+            )
+        if refused:
+            raise Unsupported("\n".join(refused), errors=tuple(refused))
+
+    def _probe(self, index: int, probe: ProbeSpec) -> None:
+        for at, target in enumerate(probe.targets):
+            place = Place(target, self.debuginfo, self.needs)
+            place.point()
+            if isinstance(target, Function) and probe.attach not in ("auto", "kprobe"):
+                refuse(f"attach={probe.attach!a}, for it has kprobes alone")
+            event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            event.check()
+            self.records.append(event)
+            self.handlers.append(Handler(event, [], []))
+
+    def _span(self, index: int, probe: ProbeSpec, spec: SpanSpec) -> None:
+        span = Span(index, spec, Saved(), self.needs)
+        number = len(self.records) + 1
+        starts = [(side, handler) for side in spec.start for handler in self._handlers_of(side)]
+        ends = [(side, handler) for side in spec.end for handler in self._handlers_of(side)]
+        if not starts or not ends:
+            refuse("a span whose starts or ends are refused themselves")
+        events = []
+        for side, handler in ends:
+            end = handler.event.place
+            origin = starts[0][1].event.place
+            place = EndPlace(end.target, self.debuginfo, self.needs, origin=origin, saved_nodes=span.saved, span=index)
+            events.append(Event.of(probe, place, self.sizes, number, index, 0))
+            handler.ends.append(End(span, side.key, events[-1]))
+        for side, handler in starts:
+            # Looked at now, for what can't be computed there is refused, and what it needs counts.
+            span.started(side.key, handler.event.place)
+            handler.starts.append(Start(span, side.key))
+        events[0].check()
+        self.records.append(events[0])
+        self.spans.append(span)
+
+    def _handlers_of(self, side: SpanSide) -> list[Handler]:
+        return [handler for handler in self.handlers if handler.event.probe == side.probe]
+
+    def _tables(self, entries: int) -> Iterator[Table]:
+        for index, probe in enumerate(self.spec.probes):
+            if probe.deliver:
+                continue
+            first = next(event for event in self.records if event.probe == index)
+            for aggregate in range(len(probe.aggregates)):
+                yield Table.of(first, aggregate, entries, self.needs.string)
+
+    def script(self) -> Script:
+        # What the functions are is known once all else is made.
+        handlers: list[str | Lines] = []
+        for made in self.handlers:
+            handlers += ["", *made.lines(self.tables, self.filter.unseen, self.needs)]
+        own = ["", *self._ledger(), *self._dumps(), *self._lifetime()]
+        lines: Lines = [
+            *self._head(),
+            *self._globals(),
+            *(line for function in self.needs.functions() for line in ("", *function.split("\n"))),
+            *self.filter.probes(),
+            *handlers,
+            *own,
+        ]
+        definitions = {**self.needs.definitions(), **_LIMITS}
+        return Script(
+            text=joined(lines),
+            schemas=self._schemas(),
+            definitions=tuple(sorted(definitions.items())),
+            buffer=max(1, self.spec.limits.buffer >> 20),
+            tracer=self.filter.tracer,
+            target=self.spec.target.pid,
+        )
+
+    def _schemas(self) -> str:
+        import json
+
+        return json.dumps([event.schema() for event in self.records], separators=(",", ":"))
+
+    def _head(self) -> list[str]:
+        return [
+            "# Written by spile; to be read by a decoder that knows the events' schemas.",
+            "# Each print is one frame: u16 magic, u16 length, a record, u32 check, padding.",
+            "# A record begins with the event's number, 1 byte; 0 is for what the script says of itself.",
+        ]
+
+    def _globals(self) -> list[str]:
+        lines = ["", *self.filter.declared()]
+        lines += [f"global {', '.join(f'{fate}_{event.id}' for fate in event.fates)}" for event in self.records]
+        lines += [line for span in self.spans for line in span.declared()]
+        return [*lines, "global is_ready", *(table.declared() for table in self.tables)]
+
+    def _ledger(self) -> Lines:
+        """What became of the hits, all numbers since the start."""
+        room, even = self.needs.function("spile_room"), self.needs.function("spile_even")
+        lines: list[str | Lines] = ["used = 0"]
+        for event in self.records:
+            lines += [f"{fate} = @count({fate}_{event.id})" for fate in event.fates]
+            lines.append(f"hits = {' + '.join(event.fates)}")
+            lines += _one_of_several(control.ledger(event.id, ["hits", *event.fates]), room, self.needs)
+        for span in self.spans:
+            event = next(event for event in self.records if event.probe == span.index)
+            lines += [f"{number} = @count({number}_{span.index})" for number in SPAN_NUMBERS]
+            numbers = [*SPAN_NUMBERS, f"open_{span.index}"]
+            lines += _one_of_several(control.span(event.id, numbers), room, self.needs)
+        lines.append(f"{even}(used)")
+        return ["# What became of the hits, since the start.", *block("function spile_tell_numbers ()", lines)]
+
+    def _dumps(self) -> Lines:
+        lines: list[str | Lines] = []
+        for table in self.tables:
+            lines += ["", *table.dumped(self.needs)]
+            lines += ["", f"probe timer.ms({self.milliseconds}), end(1) {{ spile_dump_{table.name}() }}"]
+        return lines
+
+    def _lifetime(self) -> Lines:
+        ready = self.needs.function("spile_ready")
+        end = frames.printed(control.end(), self.needs)
+        return [
+            "",
+            f"probe timer.ms({self.milliseconds}), end(2) {{ spile_tell_numbers() }}",
+            "",
+            "# A timer runs once all probes are attached.",
+            *block("probe timer.ms(20)", ["if (is_ready) next", "is_ready = 1", f"{ready}()"]),
+            "",
+            *block("probe end(3)", end),
+        ]
