@@ -119,9 +119,9 @@ def module_command(
     return StapCommand((*words, module), {}, reads_script=False)
 
 
-def unload_command(options: StapOptions, name: str) -> StapCommand:
-    """What removes a module whose staprun is gone."""
-    return StapCommand((options.staprun, "-d", name), {}, reads_script=False)
+def unload_command(options: StapOptions) -> StapCommand:
+    """What removes a module whose staprun is gone; its name comes after it."""
+    return StapCommand((options.staprun, "-d"), {}, reads_script=False)
 
 
 def _compiling(options: StapOptions, limits: Mapping[str, int | None], unwind: Sequence[str]) -> list[str]:

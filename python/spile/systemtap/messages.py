@@ -34,6 +34,7 @@ class Kind(Enum):
     TRANSPORT = "transport"  # counts of what the transport lost
     COUNTS = "counts"  # errors, skipped probes
     SKIPPED = "skipped"  # why probes were skipped
+    BLOCKED = "blocked"  # a function that nobody may probe
     NOT_ATTACHED = "not attached"  # one probe could not be registered; the others run
     MAXACTION = "maxaction"
     FULL_ARRAY = "full array"
@@ -66,21 +67,14 @@ _RULES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         (Kind.PASS, r"Pass (?P<count>\d): (?!.*(?:failed|error))"),
         (Kind.PASS_FAILED, r"Pass (?P<count>\d): .*failed"),
         (Kind.NO_DEBUGINFO, r"semantic error: missing \S+ (?P<name>\S+) debuginfo"),
-        (
-            Kind.NO_DEBUGINFO,
-            r"semantic error: .*(?P<name>)(?:no debuginfo|\[man error::dwarf\](?! dieoffset)|build-id)",
-        ),
         (Kind.NO_FIELD, r"semantic error: unable to find (?:local|member|global) '(?P<name>[^']*)'"),
         (Kind.NO_MATCH, r"semantic error: no match"),
         (Kind.NO_SUCH_PROBE, r"semantic error: probe point mismatch.*: identifier '(?P<name>[^']*)'"),
         (Kind.NO_MATCH, r"semantic error: while resolving probe point"),
         (Kind.REFUSED, r"semantic error: unresolved function (?P<name>\S+)"),
+        (Kind.OTHER, r"semantic error: resolution failed in "),  # said before the reason
         (Kind.REFUSED, r"(?:semantic|parse) error: "),
         (Kind.NO_HEADERS, r'Checking "(?P<name>[^"]*)" failed'),
-        (
-            Kind.NO_HEADERS,
-            r"(?:Incorrect version or missing kernel-devel package|kernel release isn't found).*(?P<name>)",
-        ),
         (Kind.PRIVILEGE, r"(?:ERROR: )?You are trying to (?:run systemtap|load the module .*) as a normal user"),
         (Kind.PRIVILEGE, r"(?:ERROR: )?Your privilege credentials"),
         (Kind.PRIVILEGE, r"ERROR: (?:Members of the \"stapusr\"|Unable to verify the signature|The effective user ID)"),
@@ -96,6 +90,7 @@ _RULES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         (Kind.TRANSPORT, r"WARNING: There were (?P<count>\d+) (?:transport failures|lost messages)"),
         (Kind.COUNTS, r"WARNING: Number of errors: (?P<count>\d+), skipped probes: (?P<skipped>\d+)"),
         (Kind.SKIPPED, r"WARNING: Skipped due to (?P<name>.*): (?P<count>\d+)"),
+        (Kind.BLOCKED, r"WARNING: function (?P<name>\S+) is blocklisted"),
         (Kind.NOT_ATTACHED, r"WARNING: probe (?P<name>.*?) \(.*registration error"),
         (Kind.NOT_ATTACHED, r"WARNING: (?:Probe '(?P<name>[^']*)' has been elided|cannot probe)"),
         (Kind.MAXACTION, r"ERROR: MAXACTION exceeded"),
@@ -207,6 +202,8 @@ class Reader:
             return
         if message.kind is Kind.PASS:
             self.passed = max(self.passed, message.count)
+        elif message.kind is Kind.PASS_FAILED:  # which stap says after it has said how long the pass took
+            self.passed = min(self.passed, message.count - 1)
         if len(self._messages) < self.MOST_MESSAGES or message.kind in _COUNTED:
             self._messages.append(message)
         else:

@@ -82,12 +82,12 @@ class StapOptions:
         if not self.start_timeout > 0:
             raise _refused("start_timeout", "seconds, more than 0", self.start_timeout)
         for name, value in self.defines.items():
-            if not isinstance(name, str) or not _DEFINE.match(name):
+            if not _DEFINE.match(str(name)):
                 raise _refused("defines", "names such as 'MAXTRACE'", name)
             if value is not None and (isinstance(value, bool) or not _VALUE.match(str(value))):
                 raise _refused(f"defines[{name!r}]", "a number or a word, or None for none", value)
         for name, value in self.make.items():
-            if not isinstance(name, str) or not _DEFINE.match(name) or not _one_word(value):
+            if not _DEFINE.match(str(name)) or not _one_word(value):
                 raise _refused("make", "variables such as {'CONFIG_DEBUG_INFO': 'y'}", {name: value})
         for name in ("kernel", "runtime", "module"):
             if (value := getattr(self, name)) is not None:
@@ -101,6 +101,9 @@ class StapOptions:
             value = getattr(self, name)
             if value is not None and (not _one_word(value) or value.startswith("-")):
                 raise _refused(name, "one word", value)
+        for value in self.debuginfo:
+            if ":" in os.fspath(value):
+                raise _refused("debuginfo", "paths without ':'", value)
         if self.module is not None:
             self._check_module()
         if self.bulk and self.remote is not None:

@@ -96,13 +96,16 @@ def _several(found: list[Error]) -> Error:
 
 
 def _errors(reader: Reader, options: StapOptions) -> list[Error]:
-    """The most telling errors: what the script names wrongly before what followed from it."""
+    """The most telling errors: what kept stap from working at all first, then what the script says wrongly."""
     messages = reader.messages()
-    for kinds in _ORDER:
+    first = next((message.kind for message in messages if message.kind in _NAMES or message.kind is Kind.REFUSED), None)
+    # Whichever of the two comes first is the cause of the other.
+    script = (_REFUSED, _NAMES) if first is Kind.REFUSED else (_NAMES, _REFUSED)
+    for kinds in (*_BEFORE, *script, *_AFTER):
         made = [_EXPLAIN[message.kind](message, reader, options) for message in messages if message.kind in kinds]
         if made:
             # Of what follows from one cause the first says most; names are looked up one by one.
-            return list({error.message: error for error in made}.values()) if kinds in _SEVERAL else made[:1]
+            return list({error.message: error for error in made}.values()) if kinds is _NAMES else made[:1]
     return []
 
 
@@ -153,18 +156,25 @@ def _line(message: Message) -> str:
 
 
 def _no_match(message: Message, reader: Reader, options: StapOptions) -> Error:
+    blocked = {told.name for told in reader.messages() if told.kind is Kind.BLOCKED}
+    if message.name in blocked:
+        return ProbeNotFound(f"the kernel lets nobody probe the function {message.name!r}{_line(message)}")
     if message.near and message.name in message.near:
         return ProbeNotFound(
             f"the function {message.name!r} is inlined everywhere or can't be probed{_line(message)}: "
             "probe one that calls it"
         )
-    hint = proposal(message.name, message.near)
-    if not message.near and "symbol table missing" in reader.log() and "/" not in message.name:
+    what, hint = "function", proposal(message.name, message.near)
+    if f'module("{message.name}")' in reader.log():
+        what = "module with debuginfo"
+    elif f'process("{message.name}")' in reader.log():
+        what = "program"
+    elif not message.near and "symbol table missing" in reader.log():
         hint = (
             f"; stap found no table of this kernel's functions (System.map or debuginfo) for {_release(options)}: "
             "without one it knows none"
         )
-    return ProbeNotFound(f"there is no function or module {message.name!r} to probe{hint}{_line(message)}")
+    return ProbeNotFound(f"there is no {what} {message.name!r} to probe{hint}{_line(message)}")
 
 
 def _no_such_probe(message: Message, _reader: Reader, _options: StapOptions) -> Error:
@@ -280,19 +290,16 @@ _EXPLAIN: dict[Kind, Callable[[Message, Reader, StapOptions], Error]] = {
     ),
     Kind.FAILED: _worded("the script failed: {said}"),
 }
-_ORDER: tuple[frozenset[Kind], ...] = (
-    frozenset({Kind.PRIVILEGE}),
-    frozenset({Kind.SIGNATURE}),
-    frozenset({Kind.NO_HEADERS}),
-    frozenset({Kind.NO_DEBUGINFO}),
-    frozenset({Kind.NO_MATCH, Kind.NO_SUCH_PROBE, Kind.NO_FIELD}),
-    frozenset({Kind.NOT_COMPILED}),
-    frozenset({Kind.OPTION}),
-    frozenset({Kind.REFUSED}),
+_BEFORE = tuple(
+    frozenset({kind})
+    for kind in (Kind.PRIVILEGE, Kind.SIGNATURE, Kind.NO_HEADERS, Kind.NO_DEBUGINFO, Kind.NOT_COMPILED, Kind.OPTION)
+)
+_NAMES = frozenset({Kind.NO_MATCH, Kind.NO_SUCH_PROBE, Kind.NO_FIELD})
+_REFUSED = frozenset({Kind.REFUSED})
+_AFTER = (
     frozenset({Kind.NOT_LOADED}),
     frozenset({Kind.OVERLOAD, Kind.TOO_MANY_SKIPPED, Kind.MAXACTION, Kind.FULL_ARRAY}),
     frozenset({Kind.FAILED}),
 )
-_SEVERAL = _ORDER[4:5]
 _FATAL = frozenset({Kind.OVERLOAD, Kind.TOO_MANY_SKIPPED})
 """Errors that end the script, whatever status stap then ends with."""

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import Error, StateError, Unsupported
-from .command import StapCommand, Target, run_command
+from .command import StapCommand, Target, run_command, unload_command
 from .messages import Reader
 from .options import StapOptions
 from .problems import StapLosses, losses_of, packages, problem_of, warnings_of
@@ -204,20 +204,15 @@ class StapProcess:
         program = self.command.arguments[0]
         if shutil.which(program) is None:
             raise Unsupported(f"there is no program {program!r} here: {packages(self.options)}")
-        with contextlib.ExitStack() as mine:
-            report, report_end = _pipe(mine)
-            errors, errors_end = _pipe(mine)
-            output, output_end = _pipe(mine)
+        (report, report_end), (errors, errors_end), (output, output_end) = os.pipe(), os.pipe(), os.pipe()
+        passed = [report_end]
+        try:
             with contextlib.suppress(OSError):
                 fcntl.fcntl(output_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-            passed = [report_end]
-            plan = self._plan(report_end)
             if script is not None:
-                text = mine.enter_context(_script_file(script))
-                plan["script"] = text.fileno()
-                passed.append(text.fileno())
+                passed.append(_script_file(script))
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SUPERVISOR), json.dumps(plan), *self.command.arguments],
+                self._supervised(report_end, passed[-1] if script is not None else None),
                 stdin=subprocess.PIPE,
                 stdout=output_end,
                 stderr=errors_end,
@@ -225,29 +220,32 @@ class StapProcess:
                 env=self.command.environment(),
                 start_new_session=True,
             )
-            kept = mine.pop_all()
-        # What only the child shall hold: without this no end of the streams would ever come.
-        for descriptor in (report_end, errors_end, output_end):
-            os.close(descriptor)
-        if script is not None:
-            text.close()
-        del kept
+        except BaseException:
+            for descriptor in (report, errors, output):
+                os.close(descriptor)
+            raise
+        finally:
+            # Held by the child alone, or the ends of its streams would never come.
+            for descriptor in (errors_end, output_end, *passed):
+                os.close(descriptor)
         self._stdout = output
         self._thread = threading.Thread(target=self._listen, args=(errors, report), name="spile-stap", daemon=True)
         self._thread.start()
         self._started.wait()
         self._raise_if_not_executed()
 
-    def _plan(self, report: int) -> dict[str, Any]:
+    def _supervised(self, report: int, script: int | None) -> list[str]:
         module = self.options.module
-        return {
+        plan = {
             "report": report,
+            "script": script,
             "parent": os.getpid(),
             "patience": PATIENCE,
             "timeout": self.options.start_timeout,
-            "unload": [self.options.staprun, "-d"],
+            "unload": list(unload_command(self.options).arguments),
             "module": "" if module is None else Path(module).stem,
         }
+        return [sys.executable, "-I", "-S", str(_SUPERVISOR), json.dumps(plan), *self.command.arguments]
 
     def _raise_if_not_executed(self) -> None:
         for facts in self._reports:
@@ -305,17 +303,9 @@ class StapProcess:
         )
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
-    """Both ends, which the stack closes when what comes next fails."""
-    ends = os.pipe()
-    for end in ends:
-        stack.callback(os.close, end)
-    return ends
-
-
-def _script_file(script: str) -> Any:
+def _script_file(script: str) -> int:
     """The script in a file without a name: nothing to clean away, nothing that other users could read or change."""
-    file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
-    file.write(script)
-    file.seek(0)
-    return file
+    with tempfile.TemporaryFile() as file:
+        file.write(script.encode())
+        file.seek(0)
+        return os.dup(file.fileno())

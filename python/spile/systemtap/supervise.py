@@ -40,9 +40,9 @@ class Supervisor:
         self.report_to: int = plan["report"]
         self.patience: list[float] = [float(seconds) for seconds in plan["patience"]]
         self.unload: list[str] = plan["unload"]
-        self.module: str = plan.get("module", "")
+        self.module: str = plan["module"]
         self.parent: int = plan["parent"]
-        self.script: int | None = plan.get("script")
+        self.script: int | None = plan["script"]
         self.ready_until: float | None = time.monotonic() + plan["timeout"]
         self.stage = -1
         self.stage_until: float | None = None

@@ -5,8 +5,7 @@ In: a stap with a kernel's headers and debuginfo, named on the command line. Out
 
     python3 collect.py --release 6.1.0-56-cloud-amd64 --debuginfo DIR/usr/lib/debug --runtime PATCHED [NAME…]
 
-The messages of pass 5 come from a guest that runs that kernel: `staprun NAME.ko` of modules compiled by
-`stap -p4`, their scripts in the `# script:` lines.
+Those called run-… come from guests of that kernel, by the commands and scripts in their heads.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-# name: the script, or the arguments that stand in its place. "-r" and "debuginfo" are left out where that is the mistake.
+# name: the arguments, and what is left out (of the command, the environment, the user's rights) to make the mistake.
 CASES: dict[str, tuple[list[str], set[str]]] = {
     "unknown-function": (["-p2", "-e", 'probe kernel.function("vfs_raed") {}'], set()),
     "two-unknown-functions": (
@@ -40,7 +39,6 @@ CASES: dict[str, tuple[list[str], set[str]]] = {
     "needs-guru": (["-p2", "-e", "function f:long() %{ STAP_RETURN(1); %}\nprobe begin { println(f()) }"], set()),
     "unread-variable": (["-p2", "-e", "global unused\nprobe begin { unused = 1 }"], set()),
     "no-headers": (["-p2", "-r", "6.1.0-99-cloud-amd64", "-e", "probe begin {}"], {"release"}),
-    "no-headers-of-the-running-kernel": (["-p4", "-e", "probe begin {}"], {"release"}),
     "no-debuginfo": (["-p2", "-e", 'probe kernel.function("vfs_read") {}'], {"debuginfo"}),
     "no-debuginfo-for-a-variable": (["-p2", "-e", 'probe kprobe.function("vfs_read") { println($count) }'], set()),
     "runtime-does-not-compile": (["-p4", "-e", "probe begin { exit() }"], {"runtime"}),
@@ -56,6 +54,8 @@ CASES: dict[str, tuple[list[str], set[str]]] = {
     "wildcard": (["-p2", "-e", 'probe kernel.function("vfs_raed*") {}'], set()),
     "optional": (["-p2", "-e", 'probe kernel.function("vfs_raed") ? {} probe begin {}'], set()),
     "untraceable": (["-p4", "-e", 'probe kernel.function("__fentry__") {}'], set()),
+    "wrong-arity": (["-p2", "-e", 'probe kernel.function("vfs_read") { println(kernel_string_n(1)) }'], set()),
+    "blocklisted": (["-p2", "-e", 'probe kernel.function("_raw_spin_lock") {}'], set()),
     "inlined-return": (["-p2", "-e", 'probe kernel.function("kmalloc").return {}'], set()),
 }
 
@@ -67,7 +67,7 @@ def command(name: str, options: argparse.Namespace, home: str) -> tuple[list[str
     if words[0] == "staprun":
         line = list(words)
     else:
-        line = ["stap", *([] if "release" in without else ["-r", options.release]), *words]
+        line = ["stap", "-v", *([] if "release" in without else ["-r", options.release]), *words]
     if "debuginfo" not in without:
         environment["SYSTEMTAP_DEBUGINFO_PATH"] = "+" + options.debuginfo
     if "runtime" not in without:
