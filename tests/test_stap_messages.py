@@ -135,7 +135,7 @@ def test_passes_are_followed() -> None:
 def test_killed_by_our_own_end_is_no_error_but_a_warning() -> None:
     reader = Reader()
     reader.close()
-    ended = Ended(-9, asked=True, killed=True, module=("spile_x",))
+    ended = Ended(-9, asked=True, killed=True, passed=4, module=("spile_x",))
     assert problem_of(reader, ended, StapOptions()) is None
     assert [text.partition(":")[0] for text in warnings_of(reader, ended)] == [
         "stap had to be killed",

@@ -116,7 +116,8 @@ class Reader:
     MOST_LINES = 200
     LONGEST_LINE = 16 << 10
 
-    def __init__(self) -> None:
+    def __init__(self, passed: int = 0) -> None:
+        """`passed` is what was done before: 4 where the module is there already."""
         self._rest = b""
         self._cutting = False
         self._block: list[str] = []
@@ -128,7 +129,7 @@ class Reader:
         """Lines seen."""
         self.unread = 0
         """Messages beyond the most that are kept; the counts among them are kept all the same."""
-        self.passed = 0
+        self.passed = passed
         """The last pass of stap's that has ended."""
 
     def feed(self, data: bytes) -> None:

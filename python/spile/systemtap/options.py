@@ -101,9 +101,8 @@ class StapOptions:
             value = getattr(self, name)
             if value is not None and (not _one_word(value) or value.startswith("-")):
                 raise _refused(name, "one word", value)
-        for value in self.debuginfo:
-            if ":" in os.fspath(value):
-                raise _refused("debuginfo", "paths without ':'", value)
+        if any(":" in os.fspath(folder) for folder in self.debuginfo):
+            raise _refused("debuginfo", "paths without ':'", self.debuginfo)
         if self.module is not None:
             self._check_module()
         if self.bulk and self.remote is not None:

@@ -64,8 +64,10 @@ def warnings_of(reader: Reader, ended: Ended | None) -> tuple[str, ...]:
     """What went otherwise than asked, though the script ran."""
     said = [message.text for message in reader.messages() if message.kind is Kind.NOT_ATTACHED]
     if ended is not None:
-        if ended.killed:
+        if ended.killed and ended.passed >= 4:
             said.append("stap had to be killed: what its end probes print, the last tables and counts, is lost")
+        elif ended.killed:
+            said.append("stap had to be killed while it compiled; should it fail from now on, empty ~/.systemtap/cache")
         said += [
             f"the kernel module {name} is still loaded: unload it with 'staprun -d {name}'" for name in ended.module
         ]

@@ -74,7 +74,7 @@ class StapProcess:
         self.command = command
         self.options = options
         self._folder = folder
-        self._reader = Reader()
+        self._reader = Reader(passed=0 if command.reads_script else 4)
         self._lock = threading.Lock()
         self._reports: list[dict[str, Any]] = []
         self._ended: Ended | None = None
@@ -205,18 +205,18 @@ class StapProcess:
         if shutil.which(program) is None:
             raise Unsupported(f"there is no program {program!r} here: {packages(self.options)}")
         (report, report_end), (errors, errors_end), (output, output_end) = os.pipe(), os.pipe(), os.pipe()
-        passed = [report_end]
+        handed = [report_end]
         try:
             with contextlib.suppress(OSError):
                 fcntl.fcntl(output_end, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
             if script is not None:
-                passed.append(_script_file(script))
+                handed.append(_script_file(script))
             self._supervisor = subprocess.Popen(
-                self._supervised(report_end, passed[-1] if script is not None else None),
+                self._supervised(report_end, handed[-1] if script is not None else None),
                 stdin=subprocess.PIPE,
                 stdout=output_end,
                 stderr=errors_end,
-                pass_fds=passed,
+                pass_fds=handed,
                 env=self.command.environment(),
                 start_new_session=True,
             )
@@ -226,7 +226,7 @@ class StapProcess:
             raise
         finally:
             # Held by the child alone, or the ends of its streams would never come.
-            for descriptor in (errors_end, output_end, *passed):
+            for descriptor in (errors_end, output_end, *handed):
                 os.close(descriptor)
         self._stdout = output
         self._thread = threading.Thread(target=self._listen, args=(errors, report), name="spile-stap", daemon=True)
