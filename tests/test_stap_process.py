@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from fake_stap import fake
-from spile import EngineError, ProbeNotFound, StateError, Unsupported
+from spile import EngineError, ProbeNotFound, SpecError, StateError, Unsupported
 from spile.command import has_ended
-from spile.systemtap.command import Target
+from spile.systemtap.command import Needs, Target
+from spile.systemtap.module import compile_module
 from spile.systemtap.options import StapOptions
 from spile.systemtap.process import StapProcess
 
@@ -56,7 +57,7 @@ def test_the_script_goes_in_and_the_stream_comes_out(tmp_path: Path) -> None:
 
 def test_the_arguments_and_the_language_of_messages(tmp_path: Path) -> None:
     options = fake(tmp_path, "out('\\n'.join([*args, os.environ['LC_ALL']]).encode())", buffer=32)
-    with StapProcess.start("", options, limits={"MAXSTRINGLEN": 512}, target=Target(pid=7)) as process:
+    with StapProcess.start("", options, Needs({"MAXSTRINGLEN": 512}), target=Target(pid=7)) as process:
         assert read_all(process).decode().split("\n") == [*process.command.arguments[1:], "C"]
 
 
@@ -220,6 +221,7 @@ PARENT = """
 import sys, time
 sys.path[:0] = {path!r}
 from pathlib import Path
+from spile.systemtap.module import compile_module
 from spile.systemtap.options import StapOptions
 from spile.systemtap.process import StapProcess
 import os
@@ -266,6 +268,39 @@ def test_bulk_names_its_files_and_removes_them(tmp_path: Path) -> None:
         assert [path.read_bytes() for path in files] == [b"0", b"1", b"2", b"10"]
         assert files[0].parent.stat().st_mode & 0o777 == 0o700
     assert not files[0].parent.exists()
+
+
+MODULE = """
+assert "-p4" in args and args[-1] == "-"
+name = args[args.index("-m") + 1]
+open(name + ".ko", "w").write("module of " + script())
+"""
+
+
+def test_compile_here_run_there(tmp_path: Path) -> None:
+    options = fake(tmp_path, MODULE)
+    module = compile_module("probe begin {}", tmp_path / "spile_x.ko", options)
+    assert module.read_text() == "module of probe begin {}"
+    assert module.with_suffix(".stp").read_text() == "probe begin {}"
+    Path(options.staprun).write_text('#!/bin/sh\necho "$@"')
+    there = StapOptions(module=module, staprun=options.staprun)
+    with StapProcess.start("probe begin {}", there, Needs(values={"tracer": 7})) as process:
+        assert read_all(process).decode().split() == ["-R", "-C", "never", str(module), "tracer=7"]
+    with pytest.raises(SpecError, match="another script than this session's"):
+        StapProcess.start("probe end {}", there)
+    with pytest.raises(SpecError, match="no module"):
+        StapProcess.start("", StapOptions(module="/no/such.ko"))
+    with pytest.raises(SpecError, match=r"called NAME\.ko"):
+        compile_module("", tmp_path / "x.stp", options)
+
+
+def test_a_module_that_does_not_compile_is_a_typed_error(tmp_path: Path) -> None:
+    said = (Path(__file__).parent / "data/stap/messages/no-headers.txt").read_text().partition("\n\n")[2]
+    with pytest.raises(Unsupported, match=r"headers of kernel 6\.1\.0-99"):
+        compile_module("", tmp_path / "x.ko", fake(tmp_path, f"say({said!r}); sys.exit(1)"))
+    assert not (tmp_path / "x.ko").exists()
+    with pytest.raises(EngineError, match=r"made no module x\.ko"):
+        compile_module("", tmp_path / "x.ko", fake(tmp_path, ""))
 
 
 def test_the_terminals_ctrl_c_does_not_reach_it(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ probe end { printf("end of the tables: %d\\n", calls > 0) }
 """
 STEADY = """
 probe begin { println("ready") }
-probe timer.ms(1) { for (i = 0; i < 50; i++) printf("%d this line goes into the buffer, whether or not anyone reads\\n", i) }
+probe timer.ms(1) { for (i = 0; i < 50; i++) printf("%d a line for the buffer, whether or not anyone reads\\n", i) }
 probe end { println("end") }
 """
 OVERFLOW = """
@@ -58,9 +58,14 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> bool:
     return bool(condition())
 
 
+def script_of(module: Path) -> str:
+    return module.with_suffix(".stp").read_text()
+
+
 def start(prepared: Prepared, name: str, **options: object) -> StapProcess:
     assert modules() == []
-    return StapProcess.start("", StapOptions(module=prepared.module(name), **options))  # type: ignore[arg-type]
+    module = prepared.module(name)
+    return StapProcess.start(script_of(module), StapOptions(module=module, **options))  # type: ignore[arg-type]
 
 
 def read_to_the_end(descriptor: int) -> bytes:
@@ -84,7 +89,7 @@ def test_what_the_end_probes_print_arrives(prepared: Prepared) -> None:
 def test_one_module_runs_twice_at_once(prepared: Prepared) -> None:
     with start(prepared, "spile_life_tables") as first:
         assert os.read(first._stdout or 0, 100) == b"ready\n"
-        with StapProcess.start("", first.options) as second:
+        with StapProcess.start(TABLES, first.options) as second:
             assert os.read(second._stdout or 0, 100) == b"ready\n", second.log
             assert len(modules()) == 2
             assert (first.stop().returncode, second.stop().returncode) == (0, 0)
@@ -96,7 +101,7 @@ import os, sys, time
 sys.path[:0] = {path!r}
 from spile.systemtap.options import StapOptions
 from spile.systemtap.process import StapProcess
-process = StapProcess.start("", StapOptions(module={module!r}))
+process = StapProcess.start({script!r}, StapOptions(module={module!r}))
 descriptor = process.take_stdout()
 assert os.read(descriptor, 6) == b"ready\\n"
 print("ready", flush=True)
@@ -107,7 +112,8 @@ time.sleep(1000)
 @pytest.mark.parametrize("name", ["spile_life_tables", "spile_life_steady"])
 def test_a_killed_parent_leaves_no_module(prepared: Prepared, name: str) -> None:
     assert modules() == []
-    text = PARENT.format(path=sys.path, module=str(prepared.module(name)))
+    module = prepared.module(name)
+    text = PARENT.format(path=sys.path, module=str(module), script=script_of(module))
     parent = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout:

@@ -1,1 +1,1 @@
-"""The SystemTap engine: a script from the spec, a `stap` that runs it, its binary stream read back."""
+"""The SystemTap engine: scripts for a session, and what runs and reads them."""

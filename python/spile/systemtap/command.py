@@ -7,8 +7,9 @@ the environment of stap and staprun. No shell ever reads them, nothing here runs
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import SpecError
@@ -59,45 +60,39 @@ class StapCommand:
         return " ".join([*words, shlex.join(self.arguments)])
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a script needs of its stap; the user's own options win."""
+
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    """``-D``."""
+    buffer: int | None = None
+    """``-s``."""
+    unwind: tuple[str, ...] = ()
+    """``-d``."""
+    values: Mapping[str, int] = field(default_factory=dict)
+    """Of the script's globals, those that differ from run to run (``-G``): no part of what stap's cache compares."""
+
+
 def run_command(
-    options: StapOptions,
-    *,
-    limits: Mapping[str, int | None] | None = None,
-    target: Target | None = None,
-    output: str | None = None,
-    unwind: Sequence[str] = (),
+    options: StapOptions, needs: Needs | None = None, *, target: Target | None = None, output: str | None = None
 ) -> StapCommand:
     """What compiles the script and runs it; with ``options.module`` what runs that module.
 
-    `limits` are the ``-D`` that the script needs; the options' own win. `output` is where bulk mode's files go (their
-    names are `output` with ``_0``, ``_1``, …); `unwind` is what the script's stacks need.
+    `output` is where bulk mode's files go: their names are `output` with ``_0``, ``_1``, … for the CPUs.
     """
     if options.bulk != (output is not None):
         raise SpecError("bulk mode needs a place for its files, and only bulk mode has one", "systemtap.bulk")
+    needs = needs or Needs()
     if options.module is not None:
-        return module_command(options, os.fspath(options.module), target=target, output=output)
-    words = [*_compiling(options, limits or {}, unwind)]
+        return _module_command(options, needs, os.fspath(options.module), target, output)
+    words = _compiling(options, needs)
+    words += [word for name, value in needs.values.items() for word in ("-G", f"{name}={value}")]
     if options.remote is not None:
         words.append(f"--remote={options.remote}")
     if output is not None:
-        words += ["-b", "-o", output]
+        words += ["-o", output.replace("%", "%%")]
     words += (target or Target()).arguments()
-    return StapCommand((*words, SCRIPT_ON_STDIN), _variables(options))
-
-
-def compile_command(
-    options: StapOptions,
-    name: str,
-    *,
-    limits: Mapping[str, int | None] | None = None,
-    unwind: Sequence[str] = (),
-) -> StapCommand:
-    """What compiles the script here into ``NAME.ko`` in the working folder, to run it elsewhere with staprun."""
-    if not name.replace("_", "").isalnum() or not name.isascii() or name != name.lower() or len(name) > MOST_NAME:
-        raise SpecError(
-            f"a module's name has up to {MOST_NAME} small letters, digits and '_'; not {name!r}", "systemtap.module"
-        )
-    words = [*_compiling(options, limits or {}, unwind), *(["-b"] if options.bulk else []), "-p4", "-m", name]
     return StapCommand((*words, SCRIPT_ON_STDIN), _variables(options))
 
 
@@ -105,18 +100,29 @@ MOST_NAME = 55
 """Bytes of a module's name: the kernel's limit, less the NUL."""
 
 
-def module_command(
-    options: StapOptions, module: str, *, target: Target | None = None, output: str | None = None
+def compile_command(options: StapOptions, name: str, needs: Needs | None = None) -> StapCommand:
+    """What compiles the script here into ``NAME.ko`` in the working folder, to run it elsewhere with staprun."""
+    if not re.fullmatch(rf"[a-z0-9_]{{1,{MOST_NAME}}}", name):
+        raise SpecError(
+            f"a module's name has up to {MOST_NAME} small letters, digits and '_'; not {name!r}", "systemtap.module"
+        )
+    words = [*_compiling(options, needs or Needs()), "-p4", "-m", name]
+    return StapCommand((*words, SCRIPT_ON_STDIN), _variables(options))
+
+
+def _module_command(
+    options: StapOptions, needs: Needs, module: str, target: Target | None, output: str | None
 ) -> StapCommand:
-    """What loads and runs a module that was compiled before."""
     # -R: a name of its own for each run, as stap itself does, so that the same module can run twice.
     words = [options.staprun, "-R", "-C", "never"]
     if options.buffer is not None:
         words += ["-b", str(options.buffer)]
     if output is not None:
-        words += ["-o", output]
+        words += ["-o", output.replace("%", "%%")]
     words += (target or Target()).arguments()
-    return StapCommand((*words, module), {}, reads_script=False)
+    # A path, or staprun would look for it among the kernel's own modules.
+    words.append(os.path.abspath(module))  # noqa: PTH100 (without resolving links)
+    return StapCommand((*words, *(f"{name}={value}" for name, value in needs.values.items())), {}, reads_script=False)
 
 
 def unload_command(options: StapOptions) -> StapCommand:
@@ -124,7 +130,7 @@ def unload_command(options: StapOptions) -> StapCommand:
     return StapCommand((options.staprun, "-d"), {}, reads_script=False)
 
 
-def _compiling(options: StapOptions, limits: Mapping[str, int | None], unwind: Sequence[str]) -> list[str]:
+def _compiling(options: StapOptions, needs: Needs) -> list[str]:
     # -v: which pass it is in, and every error (without it, those like the first are only counted).
     words = [options.stap, "-v", "--color=never"]
     if options.kernel is not None:
@@ -133,17 +139,16 @@ def _compiling(options: StapOptions, limits: Mapping[str, int | None], unwind: S
         words += ["-R", os.fspath(options.runtime)]
     for folder in options.tapsets:
         words += ["-I", os.fspath(folder)]
-    if options.buffer is not None:
-        words += ["-s", str(options.buffer)]
-    words += [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in _defines(options, limits)]
+    buffer = needs.buffer if options.buffer is None else options.buffer
+    if buffer is not None:
+        words += ["-s", str(buffer)]
+    words += [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in _defines(options, needs.limits)]
     words += [word for name, value in options.make.items() for word in ("-B", f"{name}={value}")]
-    words += [word for name in dict.fromkeys((*unwind, *options.unwind)) for word in ("-d", name)]
+    words += [word for name in dict.fromkeys((*needs.unwind, *options.unwind)) for word in ("-d", name)]
     if options.suppress_errors:
         words.append("--suppress-handler-errors")
-    if options.guru:
-        words.append("-g")
-    if not options.cache:
-        words.append("--disable-cache")
+    for wanted, word in ((options.guru, "-g"), (not options.cache, "--disable-cache"), (options.bulk, "-b")):
+        words += [word] if wanted else []
     return words
 
 

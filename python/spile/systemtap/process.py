@@ -3,7 +3,7 @@
 In: a script and `StapOptions`. Out: the descriptor of its binary output, which Rust reads; what it said, as typed
 errors and warnings; what it lost, as numbers. It never reads the output, and never waits longer than it was told to.
 
-    process = StapProcess.start(script, options, limits={"MAXSTRINGLEN": 512}, target=Target(pid=42))
+    process = StapProcess.start(script, options, Needs({"MAXSTRINGLEN": 512}), target=Target(pid=42))
     fd = process.take_stdout()          # yours from now on; or, with options.bulk, read process.files()
     …                                   # the decoder sees the control record "ready":
     process.ready()                     # no start_timeout from now on
@@ -30,13 +30,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ..errors import Error, StateError, Unsupported
-from .command import StapCommand, Target, run_command, unload_command
+from ..errors import Error, SpecError, StateError, Unsupported
+from .command import Needs, StapCommand, Target, run_command, unload_command
 from .messages import Reader
 from .options import StapOptions
 from .problems import StapLosses, losses_of, packages, problem_of, warnings_of
@@ -70,7 +69,16 @@ class Ended:
 class StapProcess:
     """One stap, or one staprun."""
 
-    def __init__(self, command: StapCommand, options: StapOptions, script: str | None, folder: Path | None) -> None:
+    def __init__(
+        self,
+        command: StapCommand,
+        options: StapOptions,
+        script: str | None = None,
+        folder: Path | None = None,
+        *,
+        where: Path | None = None,
+    ) -> None:
+        """Starts `command` in the folder `where`; `folder` is bulk mode's, which goes with this."""
         self.command = command
         self.options = options
         self._folder = folder
@@ -82,27 +90,28 @@ class StapProcess:
         self._started = threading.Event()
         self._asked = False
         self._stdout: int | None = None
-        self._launch(script)
+        self._launch(script, where)
 
     @classmethod
     def start(
         cls,
         script: str,
         options: StapOptions | None = None,
+        needs: Needs | None = None,
         *,
-        limits: Mapping[str, int | None] | None = None,
         target: Target | None = None,
-        unwind: Sequence[str] = (),
     ) -> Self:
-        """Starts stap on the script (with ``options.module``: staprun on that module; the script is not looked at).
+        """Starts stap on the script; with ``options.module`` staprun on that module, which must be of this script.
 
-        Raises Unsupported, naming the packages, when the program is not there, and OSError when it can't be executed.
+        Raises Unsupported, naming the packages, when the program is not there, OSError when it can't be executed, and
+        SpecError for a module of another script.
         """
         chosen = options or StapOptions()
+        if chosen.module is not None:
+            _check_module(Path(chosen.module), script)
         folder = Path(tempfile.mkdtemp(prefix="spile-stap-")) if chosen.bulk else None
-        output = str(folder / "cpu").replace("%", "%%") if folder is not None else None
         try:
-            command = run_command(chosen, limits=limits, target=target, output=output, unwind=unwind)
+            command = run_command(chosen, needs, target=target, output=str(folder / "cpu") if folder else None)
             return cls(command, chosen, script if command.reads_script else None, folder)
         except BaseException:
             if folder is not None:
@@ -200,7 +209,7 @@ class StapProcess:
 
     # Below ------------------------------------------------------------------------------------------------------------
 
-    def _launch(self, script: str | None) -> None:
+    def _launch(self, script: str | None, where: Path | None) -> None:
         program = self.command.arguments[0]
         if shutil.which(program) is None:
             raise Unsupported(f"there is no program {program!r} here: {packages(self.options)}")
@@ -218,6 +227,7 @@ class StapProcess:
                 stderr=errors_end,
                 pass_fds=handed,
                 env=self.command.environment(),
+                cwd=where,
                 start_new_session=True,
             )
         except BaseException:
@@ -309,3 +319,15 @@ def _script_file(script: str) -> int:
         file.write(script.encode())
         file.seek(0)
         return os.dup(file.fileno())
+
+
+def _check_module(module: Path, script: str) -> None:
+    """Raises SpecError when the module is not there, or the script beside it is another one."""
+    if not module.is_file():
+        raise SpecError(f"there is no module {str(module)!r}: compile_module makes it", "systemtap.module")
+    beside = module.with_suffix(".stp")
+    if beside.is_file() and beside.read_text(encoding="utf-8") != script:
+        raise SpecError(
+            f"{str(module)!r} was compiled from another script than this session's ({str(beside)!r}): compile it again",
+            "systemtap.module",
+        )
