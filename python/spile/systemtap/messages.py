@@ -179,6 +179,8 @@ class Reader:
             return
         self._flush()
         self._block = [line]
+        if line.startswith("Pass "):  # nothing belongs to it, and the next line may come in a minute
+            self._flush()
 
     def _flush(self) -> None:
         if not self._block:

@@ -83,7 +83,7 @@ def problem_of(reader: Reader, ended: Ended, options: StapOptions) -> Error | No
     found = _errors(reader, options)
     if ended.returncode == 0 and not any(message.kind in _FATAL for message in reader.messages()):
         return None
-    if ended.asked and (ended.killed or not found):
+    if ended.asked and (ended.killed or ended.passed < 4 or not found):
         return None
     return _several(found) if found else _unexplained(reader, ended, options)
 

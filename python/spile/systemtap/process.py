@@ -53,7 +53,7 @@ class Ended:
     returncode: int | None
     """As in `subprocess`: the exit status, or the negated signal; None when the supervisor was killed itself."""
     asked: bool
-    """Whether it was told to end."""
+    """Whether it was told to end, and had not ended before."""
     late: bool = False
     """Whether that was because it was not ready in time."""
     killed: bool = False
@@ -304,7 +304,7 @@ class StapProcess:
         facts = self._reports
         return Ended(
             returncode=next((fact["ended"] for fact in facts if "ended" in fact), None),
-            asked=self._asked,
+            asked=self._asked and any("signal" in fact for fact in facts),
             late=any("late" in fact for fact in facts),
             killed=any(fact.get("signal") == signal.SIGKILL for fact in facts),
             passed=self._reader.passed,
