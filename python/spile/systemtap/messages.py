@@ -35,6 +35,7 @@ class Kind(Enum):
     COUNTS = "counts"  # errors, skipped probes
     SKIPPED = "skipped"  # why probes were skipped
     BLOCKED = "blocked"  # a function that nobody may probe
+    TARGET = "target"  # the command that staprun started has ended badly
     NOT_ATTACHED = "not attached"  # one probe could not be registered; the others run
     MAXACTION = "maxaction"
     FULL_ARRAY = "full array"
@@ -90,6 +91,7 @@ _RULES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
         (Kind.TRANSPORT, r"WARNING: There were (?P<count>\d+) (?:transport failures|lost messages)"),
         (Kind.COUNTS, r"WARNING: Number of errors: (?P<count>\d+), skipped probes: (?P<skipped>\d+)"),
         (Kind.SKIPPED, r"WARNING: Skipped due to (?P<name>.*): (?P<count>\d+)"),
+        (Kind.TARGET, r"WARNING: Child process exited with (?:status|signal) (?P<count>\d+)"),
         (Kind.BLOCKED, r"WARNING: function (?P<name>\S+) is blocklisted"),
         (Kind.NOT_ATTACHED, r"WARNING: probe (?P<name>.*?) \(.*registration error"),
         (Kind.NOT_ATTACHED, r"WARNING: (?:Probe '(?P<name>[^']*)' has been elided|cannot probe)"),

@@ -83,6 +83,8 @@ def problem_of(reader: Reader, ended: Ended, options: StapOptions) -> Error | No
     found = _errors(reader, options)
     if ended.returncode == 0 and not any(message.kind in _FATAL for message in reader.messages()):
         return None
+    if not found and any(message.kind is Kind.TARGET for message in reader.messages()):
+        return None  # the traced command's failure is no failure of the tracing
     if ended.asked and (ended.killed or ended.passed < 4 or not found):
         return None
     return _several(found) if found else _unexplained(reader, ended, options)
