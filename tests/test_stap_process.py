@@ -124,6 +124,30 @@ def test_children_of_a_leader_that_was_killed_are_ended(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
+def test_what_a_good_leader_leaves_may_stay(tmp_path: Path) -> None:
+    body = "child = subprocess.Popen(['sleep', '1000'], stdout=-3, stderr=-3)\nout(b'%d\\n' % child.pid)"
+    with StapProcess.start("", fake(tmp_path, body)) as process:
+        child = first_number(process._stdout or 0)
+        ended = process.wait(10)
+        assert ended is not None
+        assert ended.returncode == 0
+        assert not has_ended(child)
+        os.kill(child, signal.SIGKILL)
+
+
+def test_signals_that_the_caller_blocks_or_ignores_reach_it(tmp_path: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = StapProcess.start("", fake(tmp_path, ENDLESS))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with process:
+        first_number(process._stdout or 0)
+        assert process.stop().returncode == -signal.SIGINT
+
+
 def test_no_such_program_names_the_packages() -> None:
     with pytest.raises(Unsupported, match=r"no program 'no-such-stap'.*apt-get install systemtap gcc make linux-head"):
         StapProcess.start("", StapOptions(stap="no-such-stap"))

@@ -56,6 +56,8 @@ class Supervisor:
 
     def run(self) -> None:
         """From start to end."""
+        # The tracer's thread may have blocked signals, which stap would inherit.
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         selector = selectors.DefaultSelector()
         selector.register(0, selectors.EVENT_READ, "orders")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -81,7 +83,7 @@ class Supervisor:
         self._let_go()
         self.report(started=program.pid)
         self._attend(program, selector, wake)
-        self._clear_away(program.pid)
+        self._clear_away(program)
         self.report(ended=program.returncode)
 
     def _let_go(self) -> None:
@@ -151,17 +153,20 @@ class Supervisor:
             os.kill(program.pid, number)
         self.stage_until = now + (self.patience[self.stage] if self.stage < len(self.patience) else LAST_PATIENCE)
 
-    def _clear_away(self, session: int) -> None:
+    def _clear_away(self, program: subprocess.Popen[bytes]) -> None:
         """Ends what the leader left running, then unloads what has lost its staprun."""
+        as_it_should = self.stage < 0 and program.returncode >= 0
         for number, seconds in ((signal.SIGTERM, self.patience[-1]), (signal.SIGKILL, LAST_PATIENCE)):
-            left = members(session)
+            left = members(program.pid)
+            self.owners.update(pid for pid in left if _is_staprun(pid))
+            if as_it_should:  # a traced command may leave what it likes
+                left = [pid for pid in left if _is_staprun(pid)]
             if not left:
                 break
-            self.owners.update(pid for pid in left if _is_staprun(pid))
-            self.report(left=left, signal=int(number))
+            self.report(left=left, sent=int(number))
             kill(left, number)
             until = time.monotonic() + seconds
-            while members(session) and time.monotonic() < until:
+            while set(left) & set(members(program.pid)) and time.monotonic() < until:
                 time.sleep(0.02)
         for name in self._modules():
             self.report(**{"unloaded" if self._unload(name) else "module": name})
