@@ -19,7 +19,7 @@ from spile.systemtap.options import StapOptions
 from spile.systemtap.process import StapProcess
 from spile.systemtap.supervise import loaded
 
-pytestmark = [pytest.mark.guest(kernels=("6.1",)), pytest.mark.timeout(200)]
+pytestmark = pytest.mark.guest(kernels=("6.1",))
 
 TABLES = """
 global calls
