@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.prepared import Preparation, Prepared
 
+from lab.prepared import Preparation, Prepared
 from spile import EngineError, PrivilegeError
 from spile.command import has_ended
 from spile.systemtap.options import StapOptions
