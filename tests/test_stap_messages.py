@@ -71,6 +71,7 @@ ERRORS: dict[str, tuple[type[Error], str]] = {
     "staprun-no-module": (EngineError, "could not be loaded: .*No such file"),
     "staprun-no-such-module-to-unload": (EngineError, "not running"),
     "run-not-root": (PrivilegeError, "be root, or join the group stapdev"),
+    "run-wrong-kernel": (EngineError, "the module was compiled for another kernel than .*: compile again"),
     "run-loaded-already": (EngineError, "could not be loaded: .*File exists"),
     "run-maxaction": (EngineError, r"too many statements \(MAXACTION exceeded near .*StapOptions\(max_action="),
     "run-array-overflow": (EngineError, r"a table of the script was full .*StapOptions\(max_map_entries="),
