@@ -80,7 +80,16 @@ ERRORS: dict[str, tuple[type[Error], str]] = {
     "run-overload": (EngineError, r"took too much of a CPU \(probe overhead \(739896924 .*STP_NO_OVERLOAD"),
     "run-overload-and-transport-failures": (EngineError, "took too much of a CPU"),
 }
-GOOD = {"unread-variable", "run-not-attached", "run-transport-failures"}
+GOOD = {
+    "unread-variable",
+    "run-not-attached",
+    "run-transport-failures",
+    "run-array-overflow-suppressed",
+    "run-skipped",
+    "run-skipped-timed",
+    "run-command-failed",
+    "run-command-killed",
+}
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -112,6 +121,16 @@ def test_several_errors_are_one_with_all_their_messages() -> None:
         ("run-transport-failures", StapLosses(transport=1)),
         ("run-overload-and-transport-failures", StapLosses(transport=1757, errors=1)),
         ("run-maxaction", StapLosses(errors=1)),
+        ("run-array-overflow-suppressed", StapLosses(errors=1)),
+        ("run-skipped", StapLosses(skipped=1179, errors=1179)),
+        (
+            "run-skipped-timed",
+            StapLosses(
+                skipped=1114,
+                errors=1114,
+                reasons={"missed kprobe on 'kernel.function(\"copy_from_kernel_nofault@mm/maccess.c:24\")'": 1114},
+            ),
+        ),
         ("unknown-function", StapLosses()),
     ],
 )
