@@ -150,6 +150,9 @@ def test_passes_are_followed() -> None:
     assert recorded("unknown-option")[0].passed == 0
     assert recorded("unknown-function")[0].passed == 1
     assert recorded("runtime-does-not-compile")[0].passed == 3
+    running = Reader()
+    running.feed(b"Pass 4: using cached /root/.systemtap/cache/99/stap_99.ko\nPass 5: starting run.\n")
+    assert running.passed == 4
 
 
 def test_killed_by_our_own_end_is_no_error_but_a_warning() -> None:

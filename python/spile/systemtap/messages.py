@@ -206,7 +206,7 @@ class Reader:
         if message is None:
             return
         if message.kind is Kind.PASS:
-            self.passed = max(self.passed, message.count)
+            self.passed = max(self.passed, min(message.count, 4))  # of pass 5 it says the start
         elif message.kind is Kind.PASS_FAILED:  # which stap says after it has said how long the pass took
             self.passed = min(self.passed, message.count - 1)
         if len(self._messages) < self.MOST_MESSAGES or message.kind in _COUNTED:
