@@ -8,9 +8,10 @@ pub mod reason;
 use std::rc::Rc;
 
 use spile_core::error::Error;
+use spile_core::names::ValueNames;
 use spile_core::spec::PathStep;
 
-use super::btf::path::{follow, follow_from};
+use super::btf::path::{follow, follow_from, names as names_along};
 use super::btf::{Btf, Kind, Type};
 use super::nearest::proposal;
 use crate::compile::{Access, Fields, Registers};
@@ -155,6 +156,14 @@ impl Fields for FunctionFields {
             }),
             Place::Stack(pointer, offset) => follow_from(pointer, offset, ty, &argument.name, rest),
         }
+    }
+
+    fn names(&self, path: &[PathStep]) -> ValueNames {
+        let (Some(described), Some((first, rest))) = (&self.described, path.split_first()) else {
+            return ValueNames::default();
+        };
+        let ty = self.argument(described, first).and_then(|argument| described.btf.get(argument.ty));
+        ty.map_or_else(|_| ValueNames::default(), |ty| names_along(ty, rest))
     }
 
     fn ret(&self) -> Result<Access, Error> {
