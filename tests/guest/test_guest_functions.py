@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from lab.prepared import Preparation, Prepared
 
 pytestmark = pytest.mark.guest

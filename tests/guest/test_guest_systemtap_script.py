@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from lab.prepared import Preparation, Prepared
 
+from lab.prepared import Preparation, Prepared
 from spile.expr import arg, comm, isin, kstack, pid, startswith, string, tid
 from spile.spec import Function, Profile
 from spile.systemtap.script import Script, generate
