@@ -15,6 +15,7 @@ import pytest
 
 import spile
 from spile import SpecError, StateError, Unsupported, arg, utime
+from spile.systemtap import StapOptions
 from streams import Feed, feed
 
 SWITCH = "sched:sched_switch"
@@ -649,8 +650,8 @@ def test_where_functions_cannot_be_probed_the_error_names_tracepoints(monkeypatc
 def test_contradictions_and_absurdities(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         spile.Session(**options)
-    with pytest.raises(Unsupported, match="SystemTap"):
-        spile.Session(engine="systemtap")
+    with pytest.raises(SpecError, match="engine='systemtap'"):
+        spile.Session(systemtap=StapOptions())
 
 
 def test_a_cgroup_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,40 +1,92 @@
 """Which engine runs a session. In: its name, and a spec. Out: the engine, with everything attached that can be undone.
 
-Here and nowhere else an engine is chosen: what comes after knows one shape, that of `_native.Engine`.
+Here and nowhere else an engine is chosen: what comes after knows one shape, `Engine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Error, PrivilegeError, SpecError, Unsupported
-from .near import tracepoints_like
+from .near import alternatives, tracepoints_like
 from .spec import Function
 
 if TYPE_CHECKING:
-    from ._native import Engine
+    from ._native import Batch, NativeTable
     from .spec import SessionSpec
+    from .systemtap.options import StapOptions
+
+NAMES = ("auto", "bpf", "systemtap")
 
 
-def checked(name: str) -> str:
-    """The name, if an engine is called so. Raises SpecError or Unsupported."""
-    if name == "systemtap":
-        raise Unsupported("the SystemTap engine is not there yet; engine='bpf' needs nothing to be installed")
-    if name not in ("auto", "bpf"):
-        raise SpecError(f"there is no engine {name!r}; the engines are 'auto' and 'bpf'", "engine")
-    return name
+class Engine(Protocol):
+    """What runs a session: `_native.Engine`, which has the documentation, or what stands around one."""
+
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def stack_collisions(self) -> int: ...
+    @property
+    def lost_children(self) -> int: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def next_batch(self, timeout: float | None = None) -> Batch | None: ...
+    def wake(self) -> None: ...
+    def fileno(self) -> int: ...
+    def drain(self) -> None: ...
+    def losses(self) -> list[dict[str, Any]]: ...
+    def events(self) -> list[dict[str, Any]]: ...
+    def table(self, probe: int, aggregate: int) -> NativeTable: ...
+    def explain(self) -> str: ...
 
 
-def make(name: str, spec: SessionSpec, classes: Sequence[type[Any] | None]) -> Engine:
-    """The engine called `name`, ready to start; `classes` are those of each probe's events."""
-    from . import _native
+@dataclass(frozen=True)
+class Choice:
+    """An engine by name, and what it is told besides the spec."""
 
-    try:
-        return _native.Engine.bpf(spec.to_json(), list(classes) if any(classes) else None)
-    except (Unsupported, PrivilegeError) as error:
-        _name_what_works(error, spec)
-        raise
+    name: str
+    #: Seconds between two dumps of the kernel's tables.
+    interval: float
+    #: For `systemtap` alone.
+    systemtap: StapOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise SpecError(f"there is no engine {self.name!r}{alternatives(self.name, NAMES)}", "engine")
+        if self.systemtap is not None and self.name != "systemtap":
+            raise SpecError(
+                f"systemtap= is for engine='systemtap', and this session's engine is {self.name!r}", "systemtap"
+            )
+
+    def make(self, spec: SessionSpec, classes: Sequence[type[Any] | None]) -> Engine:
+        """The engine, ready to start; `classes` are those of each probe's events."""
+        listed = list(classes) if any(classes) else None
+        if self.name == "systemtap":
+            from .systemtap.engine import SystemtapEngine
+
+            return SystemtapEngine(spec, listed, self.options, self.interval)
+        from . import _native
+
+        try:
+            return _native.Engine.bpf(spec.to_json(), listed)
+        except (Unsupported, PrivilegeError) as error:
+            _name_what_works(error, spec)
+            raise
+
+    @property
+    def options(self) -> StapOptions:
+        """How stap is run."""
+        from .systemtap.options import StapOptions
+
+        return self.systemtap or StapOptions()
+
+
+def beyond(engine: Engine) -> tuple[Mapping[str, int], tuple[str, ...]]:
+    """What an engine lost of which no single probe is known, and its warnings; nothing for engines that always know."""
+    numbers, warnings = getattr(engine, "numbers", dict), getattr(engine, "warnings", tuple)
+    return numbers(), warnings()
 
 
 def _name_what_works(error: Error, spec: SessionSpec) -> None:

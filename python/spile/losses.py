@@ -79,6 +79,13 @@ class ProbeLosses:
         return ProbeLosses(**{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
 
 
+#: What an engine's own numbers mean, which belong to no single probe.
+_BEYOND = {
+    "transport_failures": "{:,} prints found no room in SystemTap's buffer: raise StapOptions(buffer=)",
+    "skipped_hits": "{:,} hits were skipped by SystemTap, which doesn't nest probes and doesn't wait long for a table",
+    "failed_handlers": "{:,} of SystemTap's handlers failed half way",
+    "rows_missing": "{:,} rows of tables never arrived: their counts are too small",
+}
 _COUNTS = tuple(field.name for field in fields(ProbeLosses))
 
 
@@ -97,6 +104,7 @@ class Losses(Mapping[str, ProbeLosses]):
         lost_children: int = 0,
         buffer: int = 0,
         queue: int = 0,
+        beyond: tuple[Mapping[str, int], tuple[str, ...]] = ({}, ()),
     ) -> None:
         """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings; `unkeyed`
         for each probe what its tables left out; `lost_children` the processes that were not followed."""
@@ -106,6 +114,7 @@ class Losses(Mapping[str, ProbeLosses]):
         self._probes = {name: ProbeLosses() for name in names}
         self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
         self._buffer, self._queue = buffer, queue
+        self.beyond, self.warnings = beyond
         order = list(self._probes)
         for row in rows:
             name, target = order[row["probe"]], row["target"]
@@ -147,6 +156,8 @@ class Losses(Mapping[str, ProbeLosses]):
     def explain(self) -> str:
         """What was lost, why, and which limit to raise; empty when nothing was."""
         lines = [line for name, row in self._probes.items() for line in self._remedies(name, row)]
+        lines += [text.format(self.beyond[name]) for name, text in _BEYOND.items() if self.beyond.get(name)]
+        lines += self.warnings
         if self.lost_children:
             lines.append(
                 f"{self.lost_children:,} children of the followed process were not followed, for the list of processes "

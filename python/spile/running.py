@@ -20,7 +20,8 @@ from .errors import StateError
 from .handlers import Plan
 
 if TYPE_CHECKING:
-    from ._native import Batch, Dispatcher, Engine, Event
+    from ._native import Batch, Dispatcher, Event
+    from .engines import Engine
 
 EndedBy = Literal["stop", "duration", "limit", "command", "interrupt", "end", "error"]
 

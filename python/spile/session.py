@@ -30,7 +30,10 @@ from .wiring import Wiring
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from ._native import Engine, Event
+    from ._native import Event
+    from .engines import Engine
+    from .systemtap.options import StapOptions
+    from .systemtap.script import Script
 
 _PACKAGE = __file__.rpartition(os.sep)[0] + os.sep
 
@@ -55,7 +58,7 @@ class Session(Declaring):
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
     old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
-    stack, up to 127.
+    stack, up to 127. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -74,6 +77,7 @@ class Session(Declaring):
         on_full: str = "drop",
         interval: float = 1.0,
         stack_depth: int = 127,
+        systemtap: StapOptions | None = None,
     ) -> None:
         super().__init__()
         self._running: Running | None = None
@@ -82,12 +86,12 @@ class Session(Declaring):
         self._entered = False
         self._concluded = False
         self._spec: SessionSpec | None = None
-        self._engine_name = engines.checked(engine)
         check_target(command, pid, cgroup, system_wide)
         if on_full != "drop":
             raise SpecError(f"on_full={on_full!r} is not known; events that nobody reads in time are dropped: 'drop'")
         if not interval >= 0:
             raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
+        self._choice = engines.Choice(engine, interval, systemtap)
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
@@ -298,6 +302,25 @@ class Session(Declaring):
             return self._running.engine.explain()
         return self._engine(self._resolve(os.getpid() if self._command is not None else None)).explain()
 
+    def script(self) -> str:
+        """The SystemTap script of this description, whichever engine runs it; no kernel is touched for exact names.
+
+        Raises Unsupported for what SystemTap has no words for.
+        """
+        return self._script().text
+
+    def command_line(self) -> list[str]:
+        """How ``engine="systemtap"`` runs that script, which stap reads on its standard input."""
+        from .systemtap.engine import command
+
+        return list(command(self._script(), self._choice.options).arguments)
+
+    def _script(self) -> Script:
+        from .systemtap.engine import made
+
+        spec = self._spec or self._resolve(os.getpid() if self._command is not None else None)
+        return made(spec, self._choice.options, self._interval)
+
     @property
     def spec(self) -> SessionSpec:
         """The description as it crosses into the engine; of a running session, as it did. Touches no kernel for exact
@@ -318,6 +341,7 @@ class Session(Declaring):
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,
+            beyond=engines.beyond(self._running.engine),
         )
 
     @property
@@ -416,7 +440,7 @@ class Session(Declaring):
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 
     def _engine(self, spec: SessionSpec) -> Engine:
-        return engines.make(self._engine_name, spec, [probe.event_class for probe in self._probes])
+        return self._choice.make(spec, [probe.event_class for probe in self._probes])
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------

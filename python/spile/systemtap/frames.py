@@ -3,7 +3,7 @@
 In: pieces of a record. Out: lines that print it. The frame is u16 magic, u16 length, the record, u32 check, padding.
 The check is the low half of the sum of all that the record holds. SystemTap 4.8 drops and damages prints where 8 bytes
 or fewer remain of a page of its buffer; with a header of its own of 8 bytes, prints whose lengths are 8 more than a
-multiple of 16 never leave such a rest. docs/adr/0009-systemtap-frames.md has the figures.
+multiple of 16 never leave such a rest. docs/adr/0011-systemtap-frames.md has the figures.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class StapOptions:
     """Other limits, ``-DNAME=VALUE``: ``{"MAXTRACE": 40, "STP_NO_OVERLOAD": None}``."""
     suppress_errors: bool = True
     """A handler that fails is counted and the script goes on (``--suppress-handler-errors``)."""
+    dwarf: bool = True
+    """Functions are found by the kernel's debuginfo, which names their arguments; else by the table of its symbols."""
     guru: bool = False
     """Lets the script hold embedded C (``-g``). spile's own scripts hold none."""
     bulk: bool = False

@@ -77,6 +77,7 @@ class StapProcess:
         folder: Path | None = None,
         *,
         where: Path | None = None,
+        stdout: int | None = None,
     ) -> None:
         """Starts `command` in the folder `where`; `folder` is bulk mode's, which goes with this."""
         self.command = command
@@ -90,7 +91,7 @@ class StapProcess:
         self._started = threading.Event()
         self._asked = False
         self._stdout: int | None = None
-        self._launch(script, where)
+        self._launch(script, where, stdout)
 
     @classmethod
     def start(
@@ -100,8 +101,11 @@ class StapProcess:
         needs: Needs | None = None,
         *,
         target: Target | None = None,
+        stdout: int | None = None,
     ) -> Self:
         """Starts stap on the script; with ``options.module`` staprun on that module, which must be of this script.
+
+        It writes to the descriptor `stdout`, which stays the caller's, or to a pipe that `take_stdout` gives.
 
         Raises Unsupported, naming the packages, when the program is not there, OSError when it can't be executed, and
         SpecError for a module of another script.
@@ -112,7 +116,7 @@ class StapProcess:
         folder = Path(tempfile.mkdtemp(prefix="spile-stap-")) if chosen.bulk else None
         try:
             command = run_command(chosen, needs, target=target, output=str(folder / "cpu") if folder else None)
-            return cls(command, chosen, script if command.reads_script else None, folder)
+            return cls(command, chosen, script if command.reads_script else None, folder, stdout=stdout)
         except BaseException:
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -209,11 +213,12 @@ class StapProcess:
 
     # Below ------------------------------------------------------------------------------------------------------------
 
-    def _launch(self, script: str | None, where: Path | None) -> None:
+    def _launch(self, script: str | None, where: Path | None, stdout: int | None) -> None:
         program = self.command.arguments[0]
         if shutil.which(program) is None:
             raise Unsupported(f"there is no program {program!r} here: {packages(self.options)}")
-        (report, report_end), (errors, errors_end), (output, output_end) = os.pipe(), os.pipe(), os.pipe()
+        (report, report_end), (errors, errors_end) = os.pipe(), os.pipe()
+        output, output_end = os.pipe() if stdout is None else (None, os.dup(stdout))
         handed = [report_end]
         try:
             with contextlib.suppress(OSError):
@@ -232,7 +237,8 @@ class StapProcess:
             )
         except BaseException:
             for descriptor in (report, errors, output):
-                os.close(descriptor)
+                if descriptor is not None:
+                    os.close(descriptor)
             raise
         finally:
             # Held by the child alone, or the ends of its streams would never come.

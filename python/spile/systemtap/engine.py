@@ -1,0 +1,197 @@
+"""A session's engine that is a SystemTap script.
+
+In: a spec. Out: what `_native.Engine` has: events, tables, losses. The script is made when the engine is; `stap` runs
+from `start` to `stop`, and Rust reads what it writes. What stap says on the way becomes errors and numbers here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import _native
+from ..errors import EngineError, SpecError
+from .command import Needs, StapCommand, Target, run_command
+from .options import StapOptions
+from .process import StapProcess
+from .script import Script, generate
+
+if TYPE_CHECKING:
+    from .._native import Batch, NativeTable
+    from ..spec import SessionSpec
+
+#: Seconds between two looks at whether the probes are attached.
+_PAUSE = 0.01
+
+
+class SystemtapEngine:
+    """One script: made, run, read."""
+
+    def __init__(
+        self, spec: SessionSpec, classes: Sequence[type[Any] | None] | None, options: StapOptions, interval: float
+    ) -> None:
+        """Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write."""
+        if options.bulk:
+            raise SpecError(
+                "a session reads one stream while it runs, and bulk mode writes files to be read later: leave it out",
+                "systemtap.bulk",
+            )
+        self.options = options
+        self.script: Script = made(spec, options, interval)
+        self._process: StapProcess | None = None
+        # The reader's descriptor is the decoder's from now on; the writer's is stap's from the start on.
+        reader, self._writer = os.pipe()
+        try:
+            self._native = _native.Engine.systemtap(
+                spec.to_json(), self.script.schemas, [reader], classes=list(classes) if classes else None
+            )
+        except BaseException:
+            self._close_writer()
+            raise
+        finally:
+            os.close(reader)
+
+    def __del__(self) -> None:
+        self._close_writer()
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Compiles the script, runs it, and waits until its probes are attached.
+
+        Raises what stap's messages mean: ProbeNotFound, FieldNotFound, Unsupported, PrivilegeError, EngineError.
+        """
+        try:
+            self._process = self._launched()
+            self._native.start()
+            self._wait_until_ready(self._process)
+        except BaseException:
+            self._abort()
+            raise
+
+    def _launched(self) -> StapProcess:
+        try:
+            return StapProcess.start(
+                self.script.text,
+                self.options,
+                needs(self.script),
+                target=Target(pid=self.script.target),
+                stdout=self._writer,
+            )
+        finally:
+            self._close_writer()
+
+    def _close_writer(self) -> None:
+        # Held by stap alone, or the stream's end would never come.
+        writer, self._writer = getattr(self, "_writer", -1), -1
+        if writer >= 0:
+            os.close(writer)
+
+    def _wait_until_ready(self, process: StapProcess) -> None:
+        while not self._native.ready:
+            if process.poll() is not None:
+                raise process.error() or EngineError("stap ended before its probes were attached", process.log)
+            time.sleep(_PAUSE)
+        process.ready()
+
+    def _abort(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._native.stop()
+
+    def stop(self) -> None:
+        """Ends the script, reads what it still writes. Raises what made stap end by itself, if something did."""
+        process = self._process
+        if process is None:
+            self._native.stop()
+            return
+        try:
+            process.stop()
+        finally:
+            self._native.stop()
+            process.close()
+        error = process.error()
+        if error is not None:
+            raise error
+
+    # What Rust decodes ------------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether no event can come any more."""
+        return self._native.ended
+
+    @property
+    def stack_collisions(self) -> int:
+        """Content hashes that stood for two sets of frames."""
+        return self._native.stack_collisions
+
+    def next_batch(self, timeout: float | None = None) -> Batch | None:
+        """The next events, if some come in time."""
+        return self._native.next_batch(timeout)
+
+    def wake(self) -> None:
+        """Ends waits."""
+        self._native.wake()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait."""
+        return self._native.fileno()
+
+    def drain(self) -> None:
+        """Waits until what has been written so far is in the tables, as far as the script has sent it."""
+        self._native.drain()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The kinds of events that can come."""
+        return self._native.events()
+
+    def table(self, probe: int, aggregate: int) -> NativeTable:
+        """What is counted."""
+        return self._native.table(probe, aggregate)
+
+    def losses(self) -> list[dict[str, Any]]:
+        """The ledger's rows."""
+        return self._native.losses()
+
+    def numbers(self) -> Mapping[str, int]:
+        """What was lost of which no single probe is known: what stap says at its end, and what the stream shows."""
+        stream = self._native.stream_numbers()
+        told: dict[str, int] = {name: stream[name] for name in ("gaps", "skipped", "corrupt", "rows_missing")}
+        if self._process is not None:
+            said = self._process.losses()
+            told |= {"transport_failures": said.transport, "skipped_hits": said.skipped, "failed_handlers": said.errors}
+        return told
+
+    def warnings(self) -> tuple[str, ...]:
+        """What went otherwise than asked, though the script ran."""
+        return () if self._process is None else self._process.warnings()
+
+    def explain(self) -> str:
+        """The command line and the script."""
+        return f"# {command(self.script, self.options)}\n{self.script.text}"
+
+    @property
+    def lost_children(self) -> int:
+        """SystemTap's array of followed processes ends a script when it is full; it leaves nobody out."""
+        return 0
+
+
+def made(spec: SessionSpec, options: StapOptions, interval: float) -> Script:
+    """The script for a spec, with the limits that the options set."""
+    if options.max_map_entries is None:
+        return generate(spec, interval=interval, debuginfo=options.dwarf)
+    return generate(spec, interval=interval, debuginfo=options.dwarf, entries=options.max_map_entries)
+
+
+def command(script: Script, options: StapOptions) -> StapCommand:
+    """What `SystemtapEngine` would run."""
+    return run_command(options, needs(script), target=Target(pid=script.target))
+
+
+def needs(script: Script) -> Needs:
+    """What the script needs of its stap. The tracer's process differs from run to run."""
+    values = {} if script.tracer is None else {script.tracer: os.getpid()}
+    return Needs(dict(script.definitions), script.buffer, values=values)
