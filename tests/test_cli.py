@@ -98,3 +98,18 @@ def script_path() -> str:
     from pathlib import Path
 
     return str(Path(sys.executable).with_name("spile"))
+
+
+def test_systemtap_s_script_and_command_are_printed_and_nothing_runs() -> None:
+    arguments = ["trace", "function:vfs_read", "--capture", "pid", "--where", "arg.count == 7"]
+    done = spile(*arguments, "--engine", "systemtap", "--print-script", "--print-command")
+    assert done.returncode == 0, done.stderr
+    command, *script = done.stdout.splitlines()
+    assert command.startswith("stap ") and command.endswith(" -")
+    assert any(line.startswith('probe kernel.function("vfs_read").call') for line in script)
+    assert any("$count == 7" in line for line in script)
+
+
+def test_what_systemtap_has_no_words_for_is_refused_in_words() -> None:
+    done = spile("count", "sched:sched_switch", "--by", "arg.prev_pid", "--print-script")
+    assert done.returncode == 1 and "engine='bpf' can" in done.stderr and "Traceback" not in done.stderr

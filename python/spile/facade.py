@@ -14,6 +14,7 @@ from .session import Session
 if TYPE_CHECKING:
     from ._native import Event
     from .probe import Probe
+    from .systemtap.options import StapOptions
 
 
 class SystemtapProbe:
@@ -88,9 +89,12 @@ class Systemtap:
     """What a captured backtrace is."""
 
     @staticmethod
-    def probeFunc(name: str, *, engine: str = "auto") -> SystemtapProbe:
-        """Probes a kernel function's entry. Where the kernel allows that to none, `trace` says why, and what it can."""
-        session = Session(engine=engine)
+    def probeFunc(name: str, *, engine: str = "auto", systemtap: StapOptions | None = None) -> SystemtapProbe:
+        """Probes a kernel function's entry. Where the kernel allows that to none, `trace` says why, and what it can.
+
+        With ``engine="systemtap"`` stap does it, as `systemtap` says.
+        """
+        session = Session(engine=engine, systemtap=systemtap)
         return SystemtapProbe(session, session.function(name))
 
     @staticmethod

@@ -20,6 +20,7 @@ from spile.cli.output import on_terminal
 @click.option("-n", "--top", type=click.IntRange(min=1), help="Print only the N largest (on a terminal 20).")
 @options.duration
 @options.target
+@options.engine
 @options.as_json
 def command(
     probe: str,
@@ -29,6 +30,9 @@ def command(
     duration: float | None,
     command: str | None,
     pid: int | None,
+    engine: str,
+    print_script: bool,
+    print_command: bool,
     as_json: bool,
 ) -> None:
     """Count how often PROBE fires, until the time is up, the command ends, or Ctrl-C.
@@ -41,9 +45,11 @@ def command(
     names = expressions.split(by) if by is not None else []
     fields = expressions.fields_of(probe)
     keys = tuple(expressions.operand(name, fields) for name in names)
-    session = options.session(command, pid)
+    session = options.session(command, pid, engine)
     declared = session.probe(probe, where=expressions.condition(where, fields))
     counts = Counts(names, declared.count(by=keys) if keys else declared.count(), top)
+    if options.printed(session, script=print_script, command=print_command):
+        return
     with session:
         _watch(session, counts, duration, live=on_terminal() and not as_json)
     if as_json:

@@ -6,6 +6,7 @@ In: parsed options. Out: a `Session` and how long it should run.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -58,11 +59,32 @@ def target(function: Function) -> Function:
     )(function)
 
 
-def session(command: str | None, pid: int | None) -> spile.Session:
-    """The session that `-c` and `-p` describe."""
+def engine(function: Function) -> Function:
+    """`--engine`, and what shows SystemTap's part without running it."""
+    function = click.option(
+        "--print-command", is_flag=True, help="Print how the SystemTap engine would run its script, and end."
+    )(function)
+    function = click.option("--print-script", is_flag=True, help="Print SystemTap's script for this, and end.")(
+        function
+    )
+    choices = click.Choice(["auto", "bpf", "systemtap"])
+    return click.option("--engine", type=choices, default="auto", help="What traces; auto is bpf.")(function)
+
+
+def printed(session: spile.Session, *, script: bool, command: bool) -> bool:
+    """Prints what `--print-command` and `--print-script` ask for. Says whether one of them did."""
+    if command:
+        click.echo(shlex.join(session.command_line()))
+    if script:
+        click.echo(session.script(), nl=False)
+    return script or command
+
+
+def session(command: str | None, pid: int | None, engine: str = "auto") -> spile.Session:
+    """The session that `-c`, `-p` and `--engine` describe."""
     if command is not None and pid is not None:
         raise click.UsageError("-c and -p are two different targets; give one of them")
-    return spile.Session(command=command, pid=pid)
+    return spile.Session(command=command, pid=pid, engine=engine)
 
 
 def exit_status(session: spile.Session) -> int:

@@ -25,6 +25,7 @@ from spile.cli.output import on_terminal
 @click.option("-l", "--limit", type=click.IntRange(min=1), help="End after so many events.")
 @options.duration
 @options.target
+@options.engine
 @options.as_json
 def command(
     probe: str,
@@ -34,6 +35,9 @@ def command(
     duration: float | None,
     command: str | None,
     pid: int | None,
+    engine: str,
+    print_script: bool,
+    print_command: bool,
     as_json: bool,
 ) -> None:
     """Print each hit of PROBE, until the time is up, the command ends, or Ctrl-C.
@@ -45,8 +49,10 @@ def command(
     """
     fields = expressions.fields_of(probe)
     capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)
-    session = options.session(command, pid)
+    session = options.session(command, pid, engine)
     declared = session.probe(probe, capture=capture, where=expressions.condition(where, fields))
+    if options.printed(session, script=print_script, command=print_command):
+        return
     printer = Printer(sys.stdout, as_json=as_json, color=on_terminal())
     declared.on_event(printer.event)
     session.run(duration=duration, limit=limit)
