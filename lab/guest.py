@@ -27,6 +27,9 @@ from lab.kernels import Kernel
 # An oops ends the guest: whatever it would say after that would be worth nothing. Mitigations only cost time.
 BOOT = "oops=panic mitigations=off audit=0"
 CPUS = 2
+# One thread for all CPUs: with a thread for each, one of them may run code that another is just patching, half old and half
+# new, which no real CPU does. Guests panicked so while probes were attached to functions in use.
+ACCELERATOR = "--qemu-opts=-accel tcg,thread=single"
 MEMORY = "2G"
 _KEPT_RUNS = 20
 _A_DAY = 86400
@@ -171,7 +174,7 @@ def boot_command(kernel: Kernel, script: Path, shared: Path, limit: float) -> li
     """The command that boots a guest, which ends by its limit, and with this process even where that is killed."""
     return [
         *("setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", f"{limit:g}"),
-        *("vng", "--run", str(kernel.image), "--disable-kvm", "--cpus", str(CPUS), "--memory", MEMORY),
+        *("vng", "--run", str(kernel.image), "--disable-kvm", "--cpus", str(CPUS), "--memory", MEMORY, ACCELERATOR),
         *(f"--rwdir={shared}", "--append", BOOT, "--verbose", "--", f"sh {shlex.quote(str(script))}"),
     ]
 
