@@ -27,8 +27,8 @@ from lab.kernels import Kernel
 # An oops ends the guest: whatever it would say after that would be worth nothing. Mitigations only cost time.
 BOOT = "oops=panic mitigations=off audit=0"
 CPUS = 2
-# One thread for all CPUs: with a thread for each, one of them may run code that another is just patching, half old and half
-# new, which no real CPU does. Guests panicked so while probes were attached to functions in use.
+# One thread for all CPUs: with a thread for each, one of them may run code that another is just patching, half old
+# and half new, which no real CPU does. Guests panicked so while probes were attached to functions in use.
 ACCELERATOR = "--qemu-opts=-accel tcg,thread=single"
 MEMORY = "2G"
 _KEPT_RUNS = 20
