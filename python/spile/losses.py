@@ -107,7 +107,8 @@ class Losses(Mapping[str, ProbeLosses]):
         beyond: tuple[Mapping[str, int], tuple[str, ...]] = ({}, ()),
     ) -> None:
         """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings; `unkeyed`
-        for each probe what its tables left out; `lost_children` the processes that were not followed."""
+        for each probe what its tables left out; `lost_children` the processes that were not followed;
+        `beyond` what an engine lost of which no probe is known, and its warnings."""
         self.lost_children = lost_children
         """Children of the followed process that were not seen, for so many run already: nobody knows their hits."""
         spellings = [list(of_probe) for of_probe in targets]
@@ -115,6 +116,7 @@ class Losses(Mapping[str, ProbeLosses]):
         self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
         self._buffer, self._queue = buffer, queue
         self.beyond, self.warnings = beyond
+        """By name, what belongs to no single probe; and what an engine says went otherwise than asked."""
         order = list(self._probes)
         for row in rows:
             name, target = order[row["probe"]], row["target"]

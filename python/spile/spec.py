@@ -106,15 +106,15 @@ class Tracepoint:
 
 
 @dataclass(frozen=True, slots=True)
-class RawTracepoint:
-    """A tracepoint's raw arguments, named by BTF."""
+class _Named:
+    """A place that its name alone tells."""
 
-    kind: ClassVar[str] = "raw_tracepoint"
+    kind: ClassVar[str]
     name: str
 
     @property
     def spelling(self) -> str:
-        """As the command line has it: ``raw_tracepoint:sched_switch``."""
+        """As the command line has it: ``function:vfs_read``."""
         return f"{self.kind}:{self.name}"
 
     def to_json(self) -> dict[str, Any]:
@@ -123,6 +123,13 @@ class RawTracepoint:
     @classmethod
     def read(cls, reader: Reader) -> Self:
         return cls(reader.members("kind", "name")["name"].text())
+
+
+@dataclass(frozen=True, slots=True)
+class RawTracepoint(_Named):
+    """A tracepoint's raw arguments, named by BTF."""
+
+    kind: ClassVar[str] = "raw_tracepoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +153,10 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class Function(_Named):
     """A kernel function's entry; fields are its arguments."""
 
     kind: ClassVar[str] = "function"
-    name: str
-
-    @property
-    def spelling(self) -> str:
-        """As the command line has it: ``function:vfs_read``."""
-        return f"{self.kind}:{self.name}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "name": self.name}
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        return cls(reader.members("kind", "name")["name"].text())
 
 
 @dataclass(frozen=True, slots=True)
