@@ -30,6 +30,7 @@ A_THIRD = Target("at most", 0.3)
 FIELDS = {"pid": pid, "tid": tid, "on": cpu, "call": arg.id}
 PERF_EVENT = "raw_syscalls:sys_enter"
 FOLLOWED = "session for a process"
+RING_BUFFER = "spile by BPF ring buffers"
 QUEUE = 1 << 30
 
 
@@ -66,7 +67,7 @@ def rows(*, tiny: bool = False) -> Iterator[Row]:
     for side in ours:
         for peer in peers:
             remark = f"{side.remark()}; {peer.remark()}"
-            target = None if peer.name == "ftrace" or side.name == FOLLOWED else A_THIRD
+            target = None if peer.name in ("ftrace", RING_BUFFER) or side.name == FOLLOWED else A_THIRD
             yield Price(
                 f"{what}, {side.name}", peer.name, typical(side.extra), typical(peer.extra), "ns", target, remark
             )
@@ -82,6 +83,7 @@ def _peers() -> Iterator[tuple[Side, str | None]]:
         (Side("perf record", _perf), "perf", "linux-perf"),
     ):
         yield side, None if shutil.which(program) else f"no {program} here; Debian's package is {package}"
+    yield Side(RING_BUFFER, _ring_buffer), None
     reason = None if _tracefs() else "no tracefs is mounted (mount -t tracefs nodev /sys/kernel/tracing)"
     yield Side("ftrace", _ftrace), reason
 
@@ -110,6 +112,12 @@ def _tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
 
 def _raw_tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
     session = spile.Session(queue=QUEUE)
+    session.raw_tracepoint("sys_enter", capture=FIELDS, where=pid == process)
+    return _session(side, session)
+
+
+def _ring_buffer(side: Side, process: int) -> AbstractContextManager[None]:
+    session = spile.Session(queue=QUEUE, transport="ringbuf")
     session.raw_tracepoint("sys_enter", capture=FIELDS, where=pid == process)
     return _session(side, session)
 

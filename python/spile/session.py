@@ -22,9 +22,10 @@ from .declaring import Declaring
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
+from .near import alternatives
 from .probe import Probe
 from .running import EndedBy, Running, noting_descriptors, reason_of
-from .spec import Limits, SessionSpec, TargetFilter
+from .spec import TRANSPORTS, Limits, SessionSpec, TargetFilter
 from .wiring import Wiring
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Session(Declaring):
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
     old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
-    stack, up to 127. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    stack, up to 127. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the cheapest that
+    there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -77,6 +79,7 @@ class Session(Declaring):
         on_full: str = "drop",
         interval: float = 1.0,
         stack_depth: int = 127,
+        transport: str = "auto",
         systemtap: StapOptions | None = None,
     ) -> None:
         super().__init__()
@@ -91,6 +94,9 @@ class Session(Declaring):
             raise SpecError(f"on_full={on_full!r} is not known; events that nobody reads in time are dropped: 'drop'")
         if not interval >= 0:
             raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
+        if transport not in TRANSPORTS:
+            raise SpecError(f"there is no transport {transport!r}{alternatives(transport, TRANSPORTS)}", "transport")
+        self._transport = transport
         self._choice = engines.Choice(engine, interval, systemtap)
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
@@ -436,7 +442,9 @@ class Session(Declaring):
             cgroup=cgroup,
             exclude_self=self._pid != os.getpid(),
         )
-        limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
+        limits = Limits(
+            buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth, transport=self._transport
+        )
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 
     def _engine(self, spec: SessionSpec) -> Engine:

@@ -16,6 +16,8 @@ from spile.reader import Reader
 
 #: The version of the JSON form that this release writes and reads.
 VERSION = 1
+#: By which rings records can travel.
+TRANSPORTS = ("auto", "ringbuf", "mapped")
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 
 
@@ -63,6 +65,8 @@ class Limits:
     stack_depth: int = 127
     #: Slots of each CPU's cache of stacks sent lately: a power of two.
     stack_cache: int = 4096
+    #: By which rings records travel: one of `TRANSPORTS`.
+    transport: str = "auto"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -70,16 +74,18 @@ class Limits:
             "queue": self.queue,
             "stack_depth": self.stack_depth,
             "stack_cache": self.stack_cache,
+            "transport": self.transport,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache")
+        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", optional=("transport",))
         return cls(
             buffer=parts["buffer"].integer(0, _U64),
             queue=parts["queue"].integer(0, _U64),
             stack_depth=parts["stack_depth"].integer(0, _U32),
             stack_cache=parts["stack_cache"].integer(0, _U32),
+            transport="auto" if parts["transport"].absent else parts["transport"].choice(*TRANSPORTS),
         )
 
 

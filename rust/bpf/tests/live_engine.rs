@@ -7,7 +7,7 @@ mod live_support;
 
 use live_support::session::*;
 use live_support::*;
-use spile_core::spec::{Capture, Condition, Context, Limits, ProbeSpec, StackSpace, Target};
+use spile_core::spec::{Capture, Condition, Context, Limits, ProbeSpec, StackSpace, Target, Transport};
 
 const CALLS: usize = 20_000;
 
@@ -54,7 +54,9 @@ fn a_classic_tracepoint_is_served_raw_only_where_nothing_differs() {
     let mut names = KernelNames::read();
     for event in outcome.events.iter().filter(|event| event.values[0] != Owned::Null) {
         let frames = outcome.stacks.get(event.values[0].stack()).unwrap();
-        names.check(&frames.addresses[..1], "__schedule");
+        // Where others trace the event too, the kernel calls its probes by way of one more function.
+        let own = usize::from(names.name(frames.addresses[0]).starts_with("__traceiter_"));
+        names.check(&frames.addresses[own..own + 1], "__schedule");
     }
 }
 
@@ -140,32 +142,51 @@ fn all_fields_are_captured_by_a_star() {
     }
 }
 
+/// Nanoseconds that a timer's thread spins.
+const SPUN: u64 = 500_000_000;
+
+/// What this thread has run so far, in nanoseconds.
+fn cpu_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock is written to a place of ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
 #[test]
 fn a_timer_fires_as_often_as_it_was_asked_to() {
     require_tracing!();
     let captures = [("tid", fact(Context::Tid)), ("ustack", stack(StackSpace::User))];
     let outcome =
         run(&of_this_process(vec![named("profile", probe(Target::Profile { hz: 500 }, &captures, None))]), |_| {
-            let start = spile_bpf::kernel::clock::monotonic();
             let mut spins = 0_u64;
-            while spile_bpf::kernel::clock::monotonic() - start < 1_000_000_000 {
+            while cpu_time() < SPUN {
                 spins = std::hint::black_box(spins + 1);
             }
         });
     outcome.check();
     let mine = outcome.events.iter().filter(|event| event.values[0].number() == i128::from(tid())).count();
-    // On a busy machine this thread has a part of a CPU; it never has more than one.
-    assert!((100..=520).contains(&mine), "{mine} samples of a thread that span for a second");
+    // A busy machine's timers come late, and two that are due at once come once.
+    assert!((150..=275).contains(&mine), "{mine} samples of a thread that span for half a second of CPU time");
 }
 
 #[test]
 fn programs_are_explained() {
     require_tracing!();
-    let spec = of_this_process(vec![probe(raw_tracepoint("sys_enter"), &[("id", arg("id"))], None)]);
-    let text = spile_bpf::engine::Engine::prepare(&spec).unwrap().explain();
-    for words in
-        ["raw_tracepoint:sys_enter (probe sys_enter, declared at script.py:7)", "+16 id", "RingReserve", "exit"]
-    {
-        assert!(text.contains(words), "{words} is not in\n{text}");
+    let of = |transport| {
+        let mut spec = of_this_process(vec![probe(raw_tracepoint("sys_enter"), &[("id", arg("id"))], None)]);
+        spec.limits.transport = transport;
+        spile_bpf::engine::Engine::prepare(&spec).unwrap().explain()
+    };
+    let head = "raw_tracepoint:sys_enter (probe sys_enter, declared at script.py:7)";
+    let rings = [
+        (Transport::Ringbuf, ["24 to 24 bytes in a ring buffer", "RingReserve"]),
+        (Transport::Mapped, ["24 bytes in a mapped ring", "exchange64"]),
+    ];
+    for (transport, ring) in rings {
+        let text = of(transport);
+        for words in [head, "+16 id", ring[0], ring[1], "exit"] {
+            assert!(text.contains(words), "{words} is not in\n{text}");
+        }
     }
 }

@@ -7,6 +7,8 @@
 //!   first hole that fits, then a tail that holds the bytes of variable-length fields. A variable-length field's slot is
 //!   a `u32`: the tail offset (from the record's start) in the low 16 bits, the length in bits 16–30, "cut" in bit 31.
 //!   Stacks are 8-byte content hashes.
+//! * *Compact* (mapped rings): an aligned record of fixed size whose time has its low 32 bits alone, so that every offset is
+//!   less by [`COMPACT_SHIFT`]. A record of its own, of id [`COMPACT_BASE`], has the whole time of what follows.
 //! * *Packed* (SystemTap's `%b` stream): `u8` event id, then the fields in order, little-endian, without padding. Strings
 //!   end with a NUL or follow a `u16` length; arrays of addresses follow a `u8` count.
 
@@ -28,6 +30,14 @@ pub const ALIGNED_TIME: u32 = 0;
 pub const ALIGNED_ID: u32 = 8;
 /// Offset of the null mask in an aligned record.
 pub const ALIGNED_NULLS: u32 = 10;
+/// Bytes by which a compact record's header, and each of its offsets, is less than an aligned one's.
+pub const COMPACT_SHIFT: u32 = 4;
+/// The id that marks a whole time in a compact stream: `u32` its low bits, `u16` this, `u16` 0, `u64` the time.
+pub const COMPACT_BASE: u16 = u16::MAX;
+/// Bytes of a whole time's record.
+pub const COMPACT_BASE_SIZE: u32 = 16;
+/// Offset of the whole time in it.
+pub const COMPACT_BASE_TIME: u32 = 8;
 /// Bytes of a stack definition's header.
 pub const STACK_HEADER: u32 = 16;
 /// Offset of a stack definition's frame count.
@@ -197,6 +207,13 @@ impl EventLayout {
     /// Whether every record of it has the same length.
     pub fn is_fixed(&self) -> bool {
         self.fixed_size == self.max_size
+    }
+
+    /// Bytes of a compact record of it, if it is aligned and of fixed size.
+    pub fn compact_size(&self) -> u32 {
+        let ends = self.slots.iter().filter_map(|slot| Some(slot.offset? + slot.size));
+        let end = ends.max().unwrap_or_default().max(ALIGNED_HEADER);
+        (end - COMPACT_SHIFT).next_multiple_of(8)
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use spile_core::event::{Layouts, Record, Value};
 use spile_core::layout::*;
+use spile_core::source::Run;
 
 fn columns() -> impl Strategy<Value = Vec<(FieldType, Role)>> {
     vec(field_types().prop_map(|ty| (ty, Role::Capture)), 0..=16)
@@ -118,6 +119,32 @@ proptest! {
         for end in 0..bytes.len() {
             let _ = Record::parse(&layouts, 0, &bytes[..end]);
         }
+    }
+
+    /// What a mapped ring holds, by the documented form, comes back as the aligned record.
+    #[test]
+    fn compact_records_become_aligned_ones(
+        (columns, values) in columns().prop_flat_map(|columns| {
+            let values: Vec<_> = columns.iter().map(|(ty, _)| prop::option::of(data(*ty))).collect();
+            (Just(columns), values)
+        }),
+        time in any::<u64>(),
+    ) {
+        let layout = EventLayout::compute(schema(9, &columns), Encoding::Aligned).unwrap();
+        prop_assume!(layout.is_fixed());
+        let mut aligned = write(&layout, &values);
+        aligned[..8].copy_from_slice(&time.to_le_bytes());
+        let end = layout.slots.iter().map(|slot| (slot.offset.unwrap() + slot.size) as usize).max().unwrap_or(0).max(12);
+        aligned[end..].fill(0);
+        let mut compact = vec![0; layout.compact_size() as usize];
+        compact[..4].copy_from_slice(&(time as u32).to_le_bytes());
+        compact[4..end - 4].copy_from_slice(&aligned[8..end]);
+        prop_assert!(compact.len().is_multiple_of(8) && compact.len() < end + 4);
+        let mut run = Run::default();
+        run.push_compact(3, &layout, time, &compact);
+        let entry = run.entries()[0];
+        prop_assert_eq!((entry.cpu, entry.vouched), (3, 9));
+        prop_assert_eq!(run.record(entry), aligned.as_slice());
     }
 
     #[test]

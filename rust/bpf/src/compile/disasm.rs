@@ -40,6 +40,9 @@ fn line(insn: Insn, high: i32, index: usize, map: Option<MapRef>) -> String {
             None => format!("r{dst} = {:#x} ll", u64::from(imm as u32) | u64::from(high as u32) << 32),
         },
         insn::LDX => format!("r{dst} = *({size} *)(r{src} {offset:+})"),
+        insn::STX if opcode & 0xe0 == insn::ATOMIC && imm == insn::COMPARE_EXCHANGE => {
+            format!("r0 = cmpxchg_64(r{dst} {offset:+}, r0, r{src})")
+        }
         insn::STX => format!("*({size} *)(r{dst} {offset:+}) = r{src}"),
         insn::ST => format!("*({size} *)(r{dst} {offset:+}) = {imm}"),
         insn::ALU64 => format!("r{dst} {} {operand}", ALU.get(kind).unwrap_or(&"?")),

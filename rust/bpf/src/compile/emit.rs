@@ -191,6 +191,13 @@ impl Emitter<'_> {
                 self.map(target, *map, insn::PSEUDO_MAP_VALUE);
                 self.spill(*dst, target);
             }
+            Inst::CompareExchange { dst, base, offset, expected, new } => {
+                self.arguments(&[Arg::Reg(*base), Arg::Reg(*new), Arg::Reg(*expected)]);
+                self.mov(FIRST, 3);
+                let opcode = insn::STX | insn::ATOMIC | insn::size_bits(8);
+                self.put(opcode, 1, 2, *offset as i16, insn::COMPARE_EXCHANGE);
+                self.spill(*dst, FIRST);
+            }
             Inst::Put { dst, map, key, value, restart, .. } => {
                 self.put_value(*map, *key, *value, *restart);
                 self.spill(*dst, FIRST);

@@ -303,6 +303,7 @@ fn interpret(f: &Function, context: &mut [u64]) {
                     };
                     helper(arg(0), arg(1), arg(2), arg(3), 0)
                 }
+                Inst::CompareExchange { .. } => unreachable!("the interpreter of bytecode has none"),
                 Inst::MapValue { .. } => unreachable!("there are no maps"),
             };
             if let Some(dst) = inst.def() {

@@ -11,6 +11,10 @@ pub(super) const STX: u8 = 0x03;
 pub(super) const JMP: u8 = 0x05;
 pub(super) const ALU64: u8 = 0x07;
 pub(super) const MEM: u8 = 0x60;
+/// The mode of atomic operations; the immediate says which.
+pub(super) const ATOMIC: u8 = 0xc0;
+/// `BPF_CMPXCHG`: with r0, to which the old value goes.
+pub(super) const COMPARE_EXCHANGE: i32 = 0xf1;
 /// The flag that makes the second operand a register.
 pub(super) const X: u8 = 0x08;
 pub(super) const LD_IMM64: u8 = 0x18;

@@ -16,6 +16,7 @@ mod follow;
 mod fuzz;
 mod insn;
 mod ir;
+pub mod mapped;
 mod names;
 mod regalloc;
 mod registers;
@@ -29,6 +30,7 @@ use spile_core::spec::{Expr, ProbeSpec};
 pub use access::{Access, Fields, Leaf, NoFields};
 pub use build::exprs_of;
 pub use follow::follow;
+pub use mapped::MappedRings;
 pub use registers::{REGISTERS, Registers};
 pub use schema::{schema, uses_task};
 pub use span::{Key, MAX_KEPT, Side, SpanLayout, at_start};
@@ -100,6 +102,8 @@ pub struct Options {
     pub target: Filter,
     /// The number of possible CPUs: each has a ring.
     pub cpus: u32,
+    /// The mapped rings, where records of fixed size travel by them.
+    pub mapped: Option<MappedRings>,
 }
 
 /// More CPUs than this are reached by way of [`MapRef::RingArray`].
@@ -117,6 +121,8 @@ pub enum MapRef {
     Gate,
     /// `RINGBUF` of this CPU.
     Ring(u32),
+    /// `ARRAY` of 1 entry, mapped, addressed directly: [`MappedRings`].
+    Mapped,
     /// `ARRAY_OF_MAPS` of the rings by CPU, where there are more than [`MAX_IMMEDIATE_RINGS`].
     RingArray,
     /// `PERCPU_ARRAY` by event id; an entry is [`Ledger::ENTRIES`] `u64`s. Row 0 is [`follow`]'s: its first word counts

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use spile_core::error::Error;
 use spile_core::spec::{Limits, SessionSpec};
 
+use super::transport::Mapped;
 use crate::compile::{Ledger, MapRef, Program, SCRATCH_LEVELS, SCRATCH_SIZE};
 use crate::kernel::cpu;
 use crate::kernel::map::Map;
@@ -21,6 +22,7 @@ pub(super) struct Maps {
     gate: Map,
     fence: Map,
     ledger: Map,
+    mapped: Option<Mapped>,
     rings: Vec<(Map, u32)>,
     ring_array: Option<Map>,
     scratch: Option<Map>,
@@ -64,6 +66,7 @@ impl Maps {
         events: usize,
         cpus: u32,
         spans: &[OpenSpans],
+        mapped: Option<Mapped>,
         programs: impl Iterator<Item = &'p Program>,
     ) -> Result<Self, Error> {
         let wanted: BTreeSet<MapRef> = programs.flat_map(|program| &program.relocations).map(|(_, map)| *map).collect();
@@ -72,7 +75,8 @@ impl Maps {
         let rows = u32::try_from(events + 1).map_err(|_| Error::engine("a ledger of an absurd size"))?;
         let ledger = Map::per_cpu_array("spile_ledger", 8 * Ledger::ENTRIES, rows)?;
         let only_if = |map: MapRef, make: &dyn Fn() -> Result<Map, Error>| wanted.contains(&map).then(make).transpose();
-        let rings = rings(spec, cpus)?;
+        let wants_ring = wanted.iter().any(|map| matches!(map, MapRef::Ring(_) | MapRef::RingArray));
+        let rings = if wants_ring { rings(spec, cpus)? } else { Vec::new() };
         let ring_array = only_if(MapRef::RingArray, &|| ring_array(&rings))?;
         Ok(Self {
             scratch: only_if(MapRef::Scratch, &|| {
@@ -88,6 +92,7 @@ impl Maps {
             gate,
             fence,
             ledger,
+            mapped: mapped.filter(|_| wanted.contains(&MapRef::Mapped)),
             rings,
             ring_array,
         })
@@ -109,6 +114,7 @@ impl Maps {
             MapRef::Gate => Some(&self.gate),
             MapRef::Ledger => Some(&self.ledger),
             MapRef::Ring(cpu) => self.rings.get(cpu as usize).map(|(map, _)| map),
+            MapRef::Mapped => self.mapped.as_ref().map(|mapped| &mapped.map),
             MapRef::RingArray => self.ring_array.as_ref(),
             MapRef::Scratch => self.scratch.as_ref(),
             MapRef::StackCache => self.stack_cache.as_ref(),
@@ -117,12 +123,12 @@ impl Maps {
         }
     }
 
-    /// The rings and their sizes, for the readers; once.
-    pub(super) fn take_rings(&mut self) -> Result<&[(Map, u32)], Error> {
+    /// The rings, and the sizes of ring buffers, for the readers; once.
+    pub(super) fn take_rings(&mut self) -> Result<(Option<&Mapped>, &[(Map, u32)]), Error> {
         if std::mem::replace(&mut self.rings_are_taken, true) {
             return Err(Error::engine("the rings have readers already; this is a bug of spile's"));
         }
-        Ok(&self.rings)
+        Ok((self.mapped.as_ref(), &self.rings))
     }
 
     pub(super) fn set_gate(&self, state: u32) -> Result<(), Error> {

@@ -9,7 +9,7 @@
 //!
 //! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (`function`
 //! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, `spans` what is between two
-//! probes and `calls` what is between a function's entry and its return, `maps` makes and names maps, `unit` loads a program and `attach` ties it to its places, `follow` keeps the tree of
+//! probes and `calls` what is between a function's entry and its return, `transport` chooses rings, `maps` makes and names maps, `unit` loads a program and `attach` ties it to its places, `follow` keeps the tree of
 //! processes, `source` reads a ring, `account` reads the ledger.
 //! Dropping the engine detaches and leaves nothing behind.
 
@@ -25,6 +25,7 @@ mod plan;
 mod shortcut;
 mod source;
 mod spans;
+mod transport;
 mod unit;
 
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Engine {
     planned: Vec<Planned>,
     units: Vec<Unit>,
     maps: Maps,
+    /// CPUs that have a ring.
+    cpus: u32,
     layouts: Arc<Layouts>,
     is_closed: Arc<AtomicBool>,
 }
@@ -76,12 +79,14 @@ impl Engine {
         maps::check_sizes(&spec.limits)?;
         privilege::check("tracing")?;
         let kernel = KernelView::default();
-        let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, &kernel)?;
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
+        let mapped = transport::mapped(spec, cpus)?;
+        let rings = mapped.as_ref().map(|mapped| mapped.rings);
+        let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, rings, &kernel)?;
         let follow = follow::prepare(&spec.target, &kernel)?;
         let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
-        let maps = Maps::create(spec, planned.len(), cpus, &spans, wanted)?;
+        let maps = Maps::create(spec, planned.len(), cpus, &spans, mapped, wanted)?;
         let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
         let units = unit::group(&planned).into_iter().map(|members| Unit::load(members, &planned, &maps));
@@ -92,6 +97,7 @@ impl Engine {
             planned,
             units,
             maps,
+            cpus,
             layouts: Arc::new(layouts),
             is_closed: Arc::default(),
         };
@@ -106,9 +112,16 @@ impl Engine {
         Arc::clone(&self.layouts)
     }
 
-    /// The readers of its rings, one for each CPU. There is one set of them.
+    /// The readers of its rings, of each CPU's. There is one set of them.
     pub fn sources(&mut self) -> Result<Vec<Box<dyn Source>>, Error> {
-        source::open(self.maps.take_rings()?, &self.is_closed)
+        let (mapped, rings) = self.maps.take_rings()?;
+        // Who reads an event's ring before that of its stacks' definitions has these in the same turn.
+        let mut sources = mapped.map_or_else(
+            || Ok(Vec::new()),
+            |mapped| source::open_mapped(mapped, self.cpus, &self.layouts, &self.is_closed),
+        )?;
+        sources.extend(source::open(rings, &self.is_closed)?);
+        Ok(sources)
     }
 
     /// Attaches everything, then opens the gate: what attaching itself causes is no event.
@@ -215,7 +228,13 @@ mod tests {
         SessionSpec {
             version: SPEC_VERSION,
             target: TargetFilter { pid: Some(std::process::id()), follow: false, cgroup: None, exclude_self: false },
-            limits: Limits { buffer: 1 << 16, queue: 1 << 20, stack_depth: 127, stack_cache: 64 },
+            limits: Limits {
+                buffer: 1 << 16,
+                queue: 1 << 20,
+                stack_depth: 127,
+                stack_cache: 64,
+                transport: Default::default(),
+            },
             probes: vec![ProbeSpec {
                 name: "many".into(),
                 declared_at: None,

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use spile_core::error::Error;
-use spile_core::layout::{Encoding, EventLayout};
+use spile_core::layout::{COMPACT_BASE, Encoding, EventLayout};
 use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec};
 
 use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
 use super::{calls, spans};
-use crate::compile::{Filter, KernelOffsets, Options, Program, compile, exprs_of, schema, uses_task};
+use crate::compile::{
+    Filter, KernelOffsets, MapRef, MappedRings, Options, Program, compile, exprs_of, schema, uses_task,
+};
 
 /// Everything that a session needs in the kernel.
 #[derive(Default)]
@@ -25,6 +27,7 @@ pub(super) struct Plan {
 pub(super) struct Scene<'a> {
     pub spec: &'a SessionSpec,
     pub cpus: u32,
+    pub mapped: Option<MappedRings>,
     pub kernel: &'a KernelView,
 }
 
@@ -62,8 +65,15 @@ impl Planned {
         let mut text = format!("{}{}\n", self.spelling, self.suffix);
         let Self { id, attachment, layout, .. } = self;
         let _ = match layout {
+            Some(layout) if self.program.relocations.iter().any(|(_, map)| *map == MapRef::Mapped) => {
+                let size = layout.compact_size();
+                writeln!(text, "event {id}: {size} bytes in a mapped ring, attached as {attachment:?}")
+            }
             Some(EventLayout { fixed_size, max_size, .. }) => {
-                writeln!(text, "event {id}: {fixed_size} to {max_size} bytes, attached as {attachment:?}")
+                writeln!(
+                    text,
+                    "event {id}: {fixed_size} to {max_size} bytes in a ring buffer, attached as {attachment:?}"
+                )
             }
             None => writeln!(text, "row {id} of the ledger, attached as {attachment:?}"),
         };
@@ -106,7 +116,7 @@ pub(super) fn suffixed(mut error: Error, suffix: &str) -> Error {
 impl Scene<'_> {
     /// How the program of this number is compiled.
     pub(super) fn options(&self, event_id: u16, attachment: &Attachment) -> Options {
-        let Self { spec, cpus, .. } = self;
+        let Self { spec, cpus, mapped, .. } = self;
         Options {
             event_id,
             id_in_cookie: attachment.has_cookie(),
@@ -115,6 +125,7 @@ impl Scene<'_> {
             self_tgid: spec.target.exclude_self.then(std::process::id),
             target: Filter { pids: spec.target.pid.is_some(), cgroup: spec.target.cgroup },
             cpus: *cpus,
+            mapped: *mapped,
         }
     }
 }
@@ -122,13 +133,19 @@ impl Scene<'_> {
 impl Ids {
     pub(super) fn next(&mut self) -> Result<u16, Error> {
         self.0 += 1;
-        u16::try_from(self.0).map_err(|_| Error::spec("probes", "a session can have at most 65,535 targets"))
+        let id = u16::try_from(self.0).ok().filter(|id| *id != COMPACT_BASE);
+        id.ok_or_else(|| Error::spec("probes", "a session can have at most 65,534 targets"))
     }
 }
 
 /// Compiles every target of every probe.
-pub(super) fn plan(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result<Plan, Error> {
-    let scene = Scene { spec, cpus, kernel };
+pub(super) fn plan(
+    spec: &SessionSpec,
+    cpus: u32,
+    mapped: Option<MappedRings>,
+    kernel: &KernelView,
+) -> Result<Plan, Error> {
+    let scene = Scene { spec, cpus, mapped, kernel };
     let (mut plan, mut ids, mut errors) = (Plan::default(), Ids(0), Vec::new());
     for (probe_index, probe) in spec.probes.iter().enumerate() {
         if probe.span.is_some() {

@@ -1,18 +1,29 @@
-//! A ring as a [`Source`]. In: one CPU's ring. Out: its records, and how far in time they are complete.
+//! Rings as [`Source`]s. In: one CPU's ring, of either kind. Out: its records, and how far in time they are complete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use spile_core::error::Error;
+use spile_core::event::Layouts;
 use spile_core::source::{Progress, Run, Source};
 
+use super::transport::Mapped;
 use crate::kernel::clock;
 use crate::kernel::map::Map;
+use crate::kernel::mapped_ring::MappedRing;
 use crate::kernel::ring::{Pass, Ring};
 
 /// A program takes its event's time a little before (a record with strings) or after it reserves the record, so a
 /// reservation that a pass doesn't see may still get a time from before the pass.
 const SLACK: u64 = 1_000_000;
+
+struct MappedSource {
+    ring: MappedRing,
+    cpu: u16,
+    layouts: Arc<Layouts>,
+    is_closed: Arc<AtomicBool>,
+    watermark: u64,
+}
 
 struct RingSource {
     ring: Ring,
@@ -31,6 +42,43 @@ pub(super) fn open(rings: &[(Map, u32)], is_closed: &Arc<AtomicBool>) -> Result<
     (0..).zip(rings).map(open).collect()
 }
 
+/// Readers for mapped rings, likewise.
+pub(super) fn open_mapped(
+    mapped: &Mapped,
+    cpus: u32,
+    layouts: &Arc<Layouts>,
+    is_closed: &Arc<AtomicBool>,
+) -> Result<Vec<Box<dyn Source>>, Error> {
+    let open = |cpu: u32| {
+        let ring = MappedRing::open(&mapped.map, mapped.rings, cpu)?;
+        let (layouts, is_closed) = (Arc::clone(layouts), Arc::clone(is_closed));
+        Ok(Box::new(MappedSource { ring, cpu: cpu as u16, layouts, is_closed, watermark: 0 }) as Box<dyn Source>)
+    };
+    (0..cpus).map(open).collect()
+}
+
+impl Source for MappedSource {
+    fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
+        let is_closed = self.is_closed.load(Ordering::Acquire);
+        let now = clock::monotonic();
+        let Self { ring, cpu, layouts, .. } = self;
+        let pass = ring.pass(layouts, now, |record| {
+            run.push_compact(*cpu, record.layout, record.time, record.bytes);
+            !run.is_full()
+        })?;
+        Ok(progress(pass, is_closed, now, &mut self.watermark))
+    }
+}
+
+/// What a pass achieved that began at a time, after it was looked whether the rings are closed.
+fn progress(pass: Pass, is_closed: bool, now: u64, watermark: &mut u64) -> Progress {
+    let drained = pass == Pass::Drained;
+    if drained {
+        *watermark = if is_closed { u64::MAX } else { now.saturating_sub(SLACK) };
+    }
+    Progress { drained, ended: drained && is_closed, watermark: *watermark }
+}
+
 impl Source for RingSource {
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
         // Both come before the pass: what is written after them need not be seen by it.
@@ -41,10 +89,6 @@ impl Source for RingSource {
             run.push(*cpu, record);
             !run.is_full()
         })?;
-        if pass == Pass::Drained {
-            self.watermark = if is_closed { u64::MAX } else { now.saturating_sub(SLACK) };
-        }
-        let drained = pass == Pass::Drained;
-        Ok(Progress { drained, ended: drained && is_closed, watermark: self.watermark })
+        Ok(progress(pass, is_closed, now, &mut self.watermark))
     }
 }

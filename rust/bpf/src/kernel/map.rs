@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use aya_obj::generated::bpf_map_type;
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use spile_core::error::Error;
 
 use super::privilege;
@@ -32,6 +32,12 @@ impl Map {
     /// An array that each CPU has its own of.
     pub fn per_cpu_array(name: &str, value_size: u32, entries: u32) -> Result<Self, Error> {
         Self::create(&shape(name, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, value_size, entries))
+    }
+
+    /// An array of one value whose memory can be mapped.
+    pub fn mapped(name: &str, value_size: u32) -> Result<Self, Error> {
+        let array = shape(name, bpf_map_type::BPF_MAP_TYPE_ARRAY, value_size, 1);
+        Self::create(&MapShape { flags: BPF_F_MMAPABLE, ..array })
     }
 
     /// A hash, all of its entries allocated at once.
@@ -124,7 +130,7 @@ impl Map {
 }
 
 fn shape(name: &str, kind: bpf_map_type, value_size: u32, max_entries: u32) -> MapShape<'_> {
-    MapShape { name, kind, key_size: 4, value_size, max_entries, inner: None }
+    MapShape { name, kind, key_size: 4, value_size, max_entries, flags: 0, inner: None }
 }
 
 fn refused(shape: &MapShape<'_>, error: &io::Error) -> Error {

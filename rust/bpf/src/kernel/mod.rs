@@ -13,6 +13,7 @@ pub mod function;
 pub mod glob;
 pub mod link;
 pub mod map;
+pub mod mapped_ring;
 pub mod nearest;
 pub mod privilege;
 pub mod program;

@@ -104,6 +104,7 @@ pub fn options() -> Options {
         self_tgid: None,
         target: Filter { pids: false, cgroup: None },
         cpus: 2,
+        mapped: None,
     }
 }
 

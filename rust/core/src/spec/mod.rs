@@ -57,6 +57,22 @@ pub struct Limits {
     pub stack_depth: u32,
     /// Slots of each CPU's cache of stacks sent lately: a power of two.
     pub stack_cache: u32,
+    /// By which rings records travel.
+    #[serde(default)]
+    pub transport: Transport,
+}
+
+/// By which rings records travel from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// By the cheapest that the kernel and the machine have, for each kind of record.
+    #[default]
+    Auto,
+    /// `BPF_MAP_TYPE_RINGBUF`.
+    Ringbuf,
+    /// Memory that is mapped and in which spile's programs reserve room themselves, wherever a record's size is fixed.
+    Mapped,
 }
 
 /// One probe: its targets, what it captures, and what is counted on it.

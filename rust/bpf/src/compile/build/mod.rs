@@ -8,6 +8,7 @@ mod arithmetic;
 mod condition;
 mod context;
 mod int;
+mod mapped;
 mod record;
 mod ring;
 mod scratch;

@@ -1,10 +1,10 @@
 //! The record. In: the columns and their layout. Out: one record in the ring, or a count of why there is none.
 //!
-//! A record of fixed size is written in place, in the ring; one with strings is written to scratch, and what was used is
-//! copied. A column whose read faults is 0 with its bit set in the null mask.
+//! A record of fixed size is written in place, in the ring: in the mapped one, where there is one; one with strings is written
+//! to scratch, and what was used is copied. A column whose read faults is 0 with its bit set in the null mask.
 
 use spile_core::error::Error;
-use spile_core::layout::{ALIGNED_ID, ALIGNED_TIME, EventLayout, FieldType};
+use spile_core::layout::{ALIGNED_ID, ALIGNED_TIME, COMPACT_SHIFT, EventLayout, FieldType};
 use spile_core::spec::{Context, Expr};
 
 use super::super::access::{Access, Leaf};
@@ -20,6 +20,8 @@ const NULLS_SHIFT: usize = 16;
 struct Record<'a> {
     layout: &'a EventLayout,
     base: VReg,
+    /// What its offsets are less by than the layout's.
+    shift: u32,
     nulls: VReg,
     /// The next byte of the tail, and the most that it can be so far.
     tail: Option<(VReg, u32)>,
@@ -30,7 +32,7 @@ struct Record<'a> {
 impl Record<'_> {
     fn slot(&self, column: usize) -> (u32, u32) {
         let slot = self.layout.slots[column];
-        (slot.offset.unwrap_or(0), slot.size)
+        (slot.offset.unwrap_or(0) - self.shift, slot.size)
     }
 }
 
@@ -41,6 +43,18 @@ impl<'a> Build<'a> {
         // Rounding each string up makes the tail a little longer than the layout's.
         if layout.max_size + 8 * layout.slots.len() as u32 > SCRATCH_SIZE - self.kept_size {
             return self.refuse("one event would take too much memory: lower limit= or capture fewer strings");
+        }
+        if let Some(rings) = self.mapped_rings(layout) {
+            let time = self.time_of_event();
+            let area = self.area(rings, time);
+            let base = self.reserve(area, layout.compact_size());
+            let record =
+                Record { layout, base, shift: COMPACT_SHIFT, nulls: self.nulls(), tail: None, faults: Vec::new() };
+            let nulls = record.nulls;
+            self.columns(record)?;
+            self.commit(base, time, nulls);
+            self.count(Ledger::Delivered);
+            return Ok(());
         }
         let full = self.fate(Ledger::RingFull);
         if layout.is_fixed() {
@@ -68,17 +82,32 @@ impl<'a> Build<'a> {
 
     /// Writes the header and every column; gives the most bytes that the record can have.
     fn fill(&mut self, layout: &'a EventLayout, base: VReg, tail: Option<(VReg, u32)>) -> Result<u32, Error> {
-        // A span's time is that of its end, which its elapsed counts up to.
-        let time = self.time.unwrap_or_else(|| self.f.call(Helper::KtimeGetNs, &[], Ty::Int));
+        let time = self.time_of_event();
         self.f.store(base, ALIGNED_TIME, 8, time);
+        let nulls = self.nulls();
+        self.columns(Record { layout, base, shift: 0, nulls, tail, faults: Vec::new() })
+    }
+
+    /// A span's time is that of its end, which its elapsed counts up to.
+    fn time_of_event(&mut self) -> VReg {
+        let time = self.time.unwrap_or_else(|| self.f.call(Helper::KtimeGetNs, &[], Ty::Int));
         if self.request.columns.contains(&Expr::Context { name: Context::Timestamp }) {
             self.time = Some(time);
         }
-        let nulls = match self.id {
+        time
+    }
+
+    /// The id, and above it the null mask, in which nothing is set so far.
+    fn nulls(&mut self) -> VReg {
+        match self.id {
             Operand::Imm(id) => self.f.constant(id),
             Operand::Reg(id) => self.f.copy(id),
-        };
-        let mut record = Record { layout, base, nulls, tail, faults: Vec::new() };
+        }
+    }
+
+    /// Writes every column; gives the most bytes that the record can have.
+    fn columns(&mut self, mut record: Record<'a>) -> Result<u32, Error> {
+        let layout = record.layout;
         let before = self.place.clone();
         for column in 0..self.request.columns.len() {
             self.place = format!("{before}.capture.{}", layout.schema.fields[column].name);
@@ -90,7 +119,10 @@ impl<'a> Build<'a> {
         }
         self.place = before;
         let ready = self.f.block();
-        self.f.store(base, ALIGNED_ID, 4, nulls);
+        // A compact record's id is what commits it.
+        if record.shift == 0 {
+            self.f.store(record.base, ALIGNED_ID, 4, record.nulls);
+        }
         self.f.jump(ready);
         for (fault, column, done) in std::mem::take(&mut record.faults) {
             self.f.begin(fault);

@@ -162,6 +162,8 @@ pub(super) enum Inst {
     Store { base: Base, offset: i32, size: u8, value: Operand },
     /// The address of a map's first value.
     MapValue { dst: VReg, map: MapRef },
+    /// Eight bytes of memory become `new` if they are `expected`, at once (Linux 5.12). The result is what they were.
+    CompareExchange { dst: VReg, base: VReg, offset: i32, expected: VReg, new: VReg },
     /// A helper; at most four arguments.
     Call { dst: Option<VReg>, helper: Helper, args: Vec<Arg> },
     /// Keeps a value under a key, for a later [`Self::Take`]. The result is one of [`put`]'s.
@@ -235,6 +237,7 @@ impl Inst {
             | Self::Load { dst, .. }
             | Self::Put { dst, .. }
             | Self::Take { dst, .. }
+            | Self::CompareExchange { dst, .. }
             | Self::MapValue { dst, .. } => Some(*dst),
             Self::Call { dst, .. } => *dst,
             Self::Store { .. } => None,
@@ -257,6 +260,7 @@ impl Inst {
             Self::Binary { left, right, .. } => [Some(*left), of(right)].into_iter().flatten().collect(),
             Self::Load { base, .. } => base_of(base).into_iter().collect(),
             Self::Store { base, value, .. } => [base_of(base), of(value)].into_iter().flatten().collect(),
+            Self::CompareExchange { base, expected, new, .. } => vec![*base, *expected, *new],
             Self::Call { args, .. } => args
                 .iter()
                 .filter_map(|arg| match arg {
@@ -274,7 +278,8 @@ impl Inst {
     /// Whether it calls a helper, which leaves nothing in r1–r5; and whether it reads its registers after that, too.
     pub(super) fn calls(&self) -> Option<Calls> {
         match self {
-            Self::Call { .. } => Some(Calls::Once),
+            // It takes its operands as a call does.
+            Self::Call { .. } | Self::CompareExchange { .. } => Some(Calls::Once),
             Self::Put { .. } | Self::Take { .. } => Some(Calls::Often),
             _ => None,
         }

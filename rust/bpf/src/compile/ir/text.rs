@@ -98,6 +98,9 @@ impl fmt::Display for Inst {
             Self::Load { dst, base, offset, size } => write!(f, "{dst} = load{} {base}+{offset}", size * 8),
             Self::Store { base, offset, size, value } => write!(f, "store{} {base}+{offset}, {value}", size * 8),
             Self::MapValue { dst, map } => write!(f, "{dst} = &{map:?}[0]"),
+            Self::CompareExchange { dst, base, offset, expected, new } => {
+                write!(f, "{dst} = exchange64 {base}+{offset}, {expected} for {new}")
+            }
             Self::Call { dst, helper, args } => {
                 if let Some(dst) = dst {
                     write!(f, "{dst} = ")?;

@@ -11,7 +11,8 @@
 //! 8. a sign is extended from 1 to 63 bits, and an immediate shift count is below 64;
 //! 9. an immediate divisor isn't 0;
 //! 10. the context's register is assigned once;
-//! 11. what is put or taken is kept in a span's map, under a key of 8 bytes, and is whole words, in a slot that holds them
+//! 11. what is compared and exchanged are numbers;
+//! 12. what is put or taken is kept in a span's map, under a key of 8 bytes, and is whole words, in a slot that holds them
 //!     or behind a pointer.
 
 use super::{Arg, Base, BinOp, Cmp, Function, Inst, MapRef, Operand, Slot, Terminator, Ty, VReg};
@@ -61,6 +62,12 @@ fn check_inst(function: &Function, inst: &Inst) -> Result<(), String> {
         Inst::SignExtend { bits, .. } if !(1..64).contains(bits) => Err(format!("{bits} bits")),
         Inst::Load { base, offset, size, .. } | Inst::Store { base, offset, size, .. } => {
             check_address(function, *base, *offset, *size)
+        }
+        Inst::CompareExchange { base, offset, expected, new, .. } => {
+            if function.ty(*expected) == Ty::Ptr || function.ty(*new) == Ty::Ptr {
+                return Err("a pointer is exchanged".into());
+            }
+            check_address(function, Base::Reg(*base), *offset, 8)
         }
         Inst::Call { args, .. } if args.len() > 4 => Err("more than four arguments".into()),
         Inst::Put { map, key, value: at, size, .. } | Inst::Take { map, key, to: at, size, .. } => {
@@ -250,6 +257,10 @@ mod tests {
         tell("a shift by 64", &|f, context| {
             let value = f.load(context, 0, 8);
             f.binary(BinOp::Shl, value, 64);
+        });
+        tell("a pointer is exchanged", &|f, context| {
+            let (dst, new) = (f.reg(Ty::Int), f.constant(1));
+            f.push(Inst::CompareExchange { dst, base: context, offset: 0, expected: context, new });
         });
         tell("64 bits", &|f, context| {
             let value = f.load(context, 0, 8);
