@@ -36,10 +36,10 @@ use spile_core::loss::{self, Row};
 use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
 
-use crate::kernel::cpu;
 use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
+use crate::kernel::{cpu, descriptors};
 use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
@@ -77,6 +77,8 @@ impl Engine {
         privilege::check("tracing")?;
         let kernel = KernelView::default();
         let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, &kernel)?;
+        let groups = unit::group(&planned);
+        descriptors::make_room(unit::descriptors(&groups, &planned, cpus as usize))?;
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
         let follow = follow::prepare(&spec.target, &kernel)?;
@@ -84,7 +86,7 @@ impl Engine {
         let maps = Maps::create(spec, planned.len(), cpus, &spans, wanted)?;
         let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
-        let units = unit::group(&planned).into_iter().map(|members| Unit::load(members, &planned, &maps));
+        let units = groups.into_iter().map(|members| Unit::load(members, &planned, &maps));
         let units = units.collect::<Result<Vec<_>, Error>>()?;
         let engine = Self {
             links: Vec::new(),
