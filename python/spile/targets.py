@@ -51,8 +51,8 @@ DEFAULT_HZ = 99
 #: ``"*"``, or ``"*:*"``.
 EVERYTHING = Tracepoint("*", "*")
 LEFT_OUT = (
-    "tracepoint:*:* leaves out the category syscalls: raw_syscalls:sys_enter and sys_exit tell of each of its events, and "
-    "the kernel takes some 70 ms to detach each one (say syscalls:* to have them nevertheless)"
+    "tracepoint:*:* leaves out the category syscalls: raw_syscalls:sys_enter and sys_exit tell of each of its events, "
+    "and the kernel takes some 70 ms to detach each one (say syscalls:* to have them nevertheless)"
 )
 
 
