@@ -8,7 +8,7 @@ import pytest
 
 from spile.errors import ProbeNotFound, SpecError, Unsupported
 from spile.spec import Function, FunctionReturn, Profile, RawTracepoint, Target, Tracepoint
-from spile.targets import default_name, is_pattern, parse_probe, resolved, targets_of
+from spile.targets import default_name, is_pattern, left_out, parse_probe, resolved, targets_of
 
 SWITCH = Tracepoint("sched", "sched_switch")
 
@@ -153,6 +153,25 @@ def test_patterns_are_resolved_by_who_knows() -> None:
     with pytest.raises(ProbeNotFound, match=r"no raw_tracepoint matches 'x\*'"):
         resolved(targets_of("raw_tracepoint", "x*"), resolve)
     assert resolved((Profile(9),), resolve) == (Profile(9),)
+
+
+def test_every_tracepoint_is_there_once() -> None:
+    listed = ["raw_syscalls:sys_enter", "sched:sched_switch", "syscalls:sys_enter_read"]
+    everything = targets_of("tracepoint", "*")
+    assert everything == targets_of("tracepoint", "*:*") == (Tracepoint("*", "*"),)
+    assert parse_probe("tracepoint:*") == ("tracepoint", "*:*")
+    assert [target.spelling for target in resolved(everything, lambda *_: listed)] == [
+        "tracepoint:raw_syscalls:sys_enter",
+        "tracepoint:sched:sched_switch",
+    ]
+    assert left_out(everything) and not left_out((SWITCH,))
+    # Said beside it, or where nothing else tells of system calls, they are there.
+    both = targets_of("tracepoint", ["*", "syscalls:*"])
+    assert len(resolved(both, lambda _, pattern: listed if pattern == "*:*" else listed[2:])) == 3
+    assert len(resolved(everything, lambda *_: listed[1:])) == 2
+    assert resolved(targets_of("tracepoint", "*:sys_*"), lambda *_: listed[2:]) == (
+        Tracepoint("syscalls", "sys_enter_read"),
+    )
 
 
 @pytest.mark.parametrize(

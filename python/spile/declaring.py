@@ -41,7 +41,8 @@ class Declaring(Owner):
     ) -> Probe[E]:
         """A kernel tracepoint, as ``"sched:sched_switch"``; its fields are those of its format: ``arg.prev_pid``.
 
-        A list, or a pattern such as ``"block:*"``, makes a group: one probe with several members.
+        A list, or a pattern such as ``"block:*"``, makes a group: one probe with several members. ``"*"`` is every
+        tracepoint there is but the category `syscalls`, whose events `raw_syscalls` has (`Session.explain` says so).
         `capture` is what an event carries: ``{"name": expression}``, a list of expressions that have a name, ``"*"``
         for all own fields, or an `Event` subclass. `where` is a condition, or a list that must hold together.
         """
@@ -58,7 +59,8 @@ class Declaring(Owner):
     ) -> Probe[E]:
         """A tracepoint's raw arguments, as the kernel passes them, by name or position: ``arg.prev.pid``, ``arg[0]``.
 
-        The target is a name without its category: ``"sched_switch"``. Cheaper than `tracepoint`.
+        The target is a name without its category: ``"sched_switch"``; ``"*"`` is every one that the kernel's types
+        know, those without a category included. Cheaper than `tracepoint`.
         """
         return self._declare("raw_tracepoint", target, capture, where, name)
 

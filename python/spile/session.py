@@ -26,6 +26,7 @@ from .near import alternatives
 from .probe import Probe
 from .running import EndedBy, Running, noting_descriptors, reason_of
 from .spec import TRANSPORTS, Limits, SessionSpec, TargetFilter
+from .targets import left_out as left_out_of
 from .wiring import Wiring
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Session(Declaring):
     children from birth; its end ends the session, and what ends the session ends it. `pid` traces a running process,
     and its children with ``follow=True``; its end ends the session. `cgroup` is a cgroup's path or id (of cgroup2):
     exactly that one, not those below it.
-    ``system_wide=True`` runs a command without tracing it alone. The tracer itself is kept out, unless
-    `pid` is its own.
+    ``system_wide=True`` runs a command without tracing it alone. The tracer's own process is kept out, unless
+    `pid` is its own, or ``exclude_self=False`` asks to have it counted like any other.
 
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
@@ -74,6 +75,7 @@ class Session(Declaring):
         follow: bool = True,
         cgroup: str | os.PathLike[str] | int | None = None,
         system_wide: bool = False,
+        exclude_self: bool = True,
         buffer: int = 4 << 20,
         queue: int = 64 << 20,
         on_full: str = "drop",
@@ -100,6 +102,7 @@ class Session(Declaring):
         self._choice = engines.Choice(engine, interval, systemtap)
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
+        self._exclude_self = bool(exclude_self) and pid != os.getpid()
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -303,10 +306,16 @@ class Session(Declaring):
             self._wiring.plan(self, self._engine(spec).events(), spec)
 
     def explain(self) -> str:
-        """What the engine made of the description: intermediate form and bytecode of each program."""
+        """What the engine made of the description: intermediate form and bytecode of each program.
+
+        Before that, what a pattern left out and why.
+        """
+        left_out = {reason for probe in self._probes if (reason := left_out_of(probe.targets))}
         if self._running is not None:
-            return self._running.engine.explain()
-        return self._engine(self._resolve(os.getpid() if self._command is not None else None)).explain()
+            text = self._running.engine.explain()
+        else:
+            text = self._engine(self._resolve(os.getpid() if self._command is not None else None)).explain()
+        return "\n".join([*sorted(left_out), text])
 
     def script(self) -> str:
         """The SystemTap script of this description, whichever engine runs it; no kernel is touched for exact names.
@@ -440,7 +449,7 @@ class Session(Declaring):
             pid=None if self._system_wide else command_pid or self._pid,
             follow=self._follow,
             cgroup=cgroup,
-            exclude_self=self._pid != os.getpid(),
+            exclude_self=self._exclude_self,
         )
         limits = Limits(
             buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth, transport=self._transport

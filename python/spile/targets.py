@@ -48,6 +48,14 @@ MAX_HZ = 100_000
 DEFAULT_HZ = 99
 
 
+#: ``"*"``, or ``"*:*"``.
+EVERYTHING = Tracepoint("*", "*")
+LEFT_OUT = (
+    "tracepoint:*:* leaves out the category syscalls: raw_syscalls:sys_enter and sys_exit tell of each of its events, "
+    "and the kernel takes some 70 ms to detach each one (say syscalls:* to have them nevertheless)"
+)
+
+
 def targets_of(kind: str, target: Any) -> tuple[Target, ...]:
     """The targets that a declaration names; patterns stay patterns.
 
@@ -116,8 +124,23 @@ def is_pattern(target: Target) -> bool:
     return not isinstance(target, Profile) and any(sign in _without_kind(target) for sign in _WILD)
 
 
+def left_out(targets: Sequence[Target]) -> str:
+    """What the pattern of all tracepoints leaves out, and why; nothing for any other targets."""
+    return LEFT_OUT if EVERYTHING in targets else ""
+
+
+def _once(matches: Sequence[Target]) -> Sequence[Target]:
+    """Every tracepoint, without those that would tell of each system call again."""
+    if not any(isinstance(match, Tracepoint) and match.category == "raw_syscalls" for match in matches):
+        return matches
+    return [match for match in matches if not (isinstance(match, Tracepoint) and match.category == "syscalls")]
+
+
 def resolved(targets: Sequence[Target], resolve: Resolver) -> tuple[Target, ...]:
-    """The targets, each pattern replaced by what matches it. Raises ProbeNotFound for one that nothing matches."""
+    """The targets, each pattern replaced by what matches it. Raises ProbeNotFound for one that nothing matches.
+
+    Of the pattern of all tracepoints, what `left_out` names is left out.
+    """
     found: dict[Target, None] = {}
     for target in targets:
         if not is_pattern(target):
@@ -128,8 +151,8 @@ def resolved(targets: Sequence[Target], resolve: Resolver) -> tuple[Target, ...]
         matches = resolve(listed, str(_without_kind(target)))
         if not matches:
             raise ProbeNotFound(f"no {target.kind} matches {_without_kind(target)!r}")
-        for match in matches:
-            found.update(dict.fromkeys(targets_of(target.kind, match)))
+        made = [made for match in matches for made in targets_of(target.kind, match)]
+        found.update(dict.fromkeys(_once(made) if target == EVERYTHING else made))
     return tuple(found)
 
 
@@ -159,6 +182,8 @@ def native_resolver(kind: str, pattern: str) -> list[str]:
 
 def _tracepoint(text: Any) -> Tracepoint:
     text = _text(text, "a tracepoint is category:name, such as 'sched:sched_switch'").removeprefix("tracepoint:")
+    if text == "*":
+        return EVERYTHING
     category, colon, name = text.partition(":")
     if not colon:
         raise SpecError(f"a tracepoint is category:name, such as 'sched:sched_switch', and {text!r} has no category")

@@ -6,11 +6,11 @@ use spile_core::error::Error;
 
 use super::place::Attachment;
 use crate::kernel::btf::Btf;
-use crate::kernel::cpu;
 use crate::kernel::function::reason;
 use crate::kernel::link::Link;
 use crate::kernel::program::LoadedProgram;
 use crate::kernel::tracefs::Tracefs;
+use crate::kernel::{cpu, descriptors};
 
 impl Attachment {
     /// Attaches a program to places that share it: more than one only where its event's id is in a cookie.
@@ -37,6 +37,15 @@ impl Attachment {
         }
     }
 
+    /// How many a link takes.
+    pub(super) fn descriptors(&self, cpus: usize) -> usize {
+        match self {
+            Self::Timer { .. } => cpus,
+            Self::Kprobe { .. } => 2,
+            _ => 1,
+        }
+    }
+
     fn function(&self) -> Option<&str> {
         match self {
             Self::Trampoline { name, .. } | Self::Kprobe { name, .. } | Self::KprobeMulti { name, .. } => Some(name),
@@ -51,8 +60,10 @@ fn refused(names: &[&str], error: &io::Error) -> Error {
         [name] => format!("attaching to function:{name}"),
         names => format!("attaching to {} functions, {} among them", names.len(), names[0]),
     };
+    if let Some(reason) = descriptors::used_up(error) {
+        return Error::engine(format!("{what}: {reason}"));
+    }
     match error.raw_os_error() {
-        Some(libc::EMFILE) => return Error::engine(format!("{what}: no descriptor is left; raise `ulimit -n`")),
         Some(libc::EPERM | libc::EACCES) => return Error::Unsupported { message: format!("{what}: {error}") },
         Some(libc::EBUSY) => {
             return Error::Unsupported {

@@ -37,10 +37,10 @@ use spile_core::loss::{self, Row};
 use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
 
-use crate::kernel::cpu;
 use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
+use crate::kernel::{cpu, descriptors};
 use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
@@ -84,12 +84,14 @@ impl Engine {
         let mapped = transport::mapped(spec, cpus)?;
         let rings = mapped.as_ref().map(|mapped| mapped.rings);
         let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, rings, &kernel)?;
+        let groups = unit::group(&planned);
+        descriptors::make_room(unit::descriptors(&groups, &planned, cpus as usize))?;
         let follow = follow::prepare(&spec.target, &kernel)?;
         let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
         let maps = Maps::create(spec, planned.len(), cpus, &spans, mapped, wanted)?;
         let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
-        let units = unit::group(&planned).into_iter().map(|members| Unit::load(members, &planned, &maps));
+        let units = groups.into_iter().map(|members| Unit::load(members, &planned, &maps));
         let units = units.collect::<Result<Vec<_>, Error>>()?;
         let engine = Self {
             links: Vec::new(),

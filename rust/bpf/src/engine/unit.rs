@@ -38,6 +38,11 @@ pub(super) fn group(planned: &[Planned]) -> Vec<Vec<usize>> {
     groups
 }
 
+/// How many descriptors their programs and links take, and a ring on each CPU.
+pub(super) fn descriptors(groups: &[Vec<usize>], planned: &[Planned], cpus: usize) -> usize {
+    cpus + groups.iter().map(|members| 1 + planned[members[0]].attachment.descriptors(cpus)).sum::<usize>()
+}
+
 impl Unit {
     /// Loads the program of the first member, which is that of all.
     pub(super) fn load(members: Vec<usize>, planned: &[Planned], maps: &Maps) -> Result<Self, Error> {

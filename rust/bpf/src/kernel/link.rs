@@ -6,9 +6,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use spile_core::error::Error;
 
-use super::privilege;
 use super::program::LoadedProgram;
 use super::sys::{bpf, perf};
+use super::{descriptors, privilege};
 
 /// A program's attachment.
 #[derive(Debug)]
@@ -116,10 +116,12 @@ fn not_there(name: &str) -> Error {
 }
 
 fn refused(what: &str, error: &io::Error) -> Error {
+    if let Some(reason) = descriptors::used_up(error) {
+        return Error::engine(format!("{what}: {reason}"));
+    }
     match error.raw_os_error() {
         // perf answers EACCES where perf_event_paranoid forbids it.
         Some(libc::EPERM | libc::EACCES) => privilege::missing(what),
-        Some(libc::EMFILE) => Error::engine(format!("{what}: no descriptor is left; raise `ulimit -n`")),
         Some(libc::EINVAL) => Error::engine(format!(
             "{what}: {error}; the rate may exceed /proc/sys/kernel/perf_event_max_sample_rate, or the program reads \
              behind the event's record"

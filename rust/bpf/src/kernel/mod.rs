@@ -7,6 +7,7 @@
 pub mod btf;
 pub mod clock;
 pub mod cpu;
+pub mod descriptors;
 pub mod fields;
 pub mod format;
 pub mod function;

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use aya_obj::generated::{bpf_attach_type, bpf_prog_info, bpf_prog_type};
 use spile_core::error::Error;
 
-use super::privilege;
 use super::sys::bpf::{self, ProgramShape};
+use super::{descriptors, privilege};
 use crate::compile::ProgramKind;
 
 /// The first size of a log; it grows until the verifier has said everything.
@@ -45,6 +45,9 @@ impl LoadedProgram {
             Ok(program) => Ok(program),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 Err(privilege::missing(&format!("loading the program {name}")))
+            }
+            Err(error) if let Some(reason) = descriptors::used_up(&error) => {
+                Err(Error::engine(format!("loading the program {name}: {reason}")))
             }
             Err(error) => Err(Error::Engine {
                 message: format!(

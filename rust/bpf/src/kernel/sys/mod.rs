@@ -17,6 +17,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 
+use super::descriptors;
+
 /// A system call, with its arguments' types.
 #[expect(missing_docs, reason = "each field is the manual page's argument")]
 pub enum Syscall<'a> {
@@ -40,6 +42,10 @@ pub enum Syscall<'a> {
     Unmap { address: usize, length: usize },
     /// setrlimit(2) of `RLIMIT_MEMLOCK` to infinity.
     UnlimitLockedMemory,
+    /// prlimit(2) of this process's `RLIMIT_NOFILE`.
+    DescriptorLimit { new: Option<&'a libc::rlimit>, old: Option<&'a mut libc::rlimit> },
+    /// fcntl(2) with `F_DUPFD_CLOEXEC`.
+    Duplicate { fd: BorrowedFd<'a>, least: i32 },
 }
 
 /// Makes the call.
@@ -55,8 +61,15 @@ pub fn call(syscall: Syscall<'_>) -> io::Result<i64> {
     }
 }
 
-/// Makes a call whose answer is a new descriptor.
+/// Makes a call whose answer is a new descriptor, of a number that the program won't miss.
 pub fn call_for_fd(syscall: Syscall<'_>) -> io::Result<OwnedFd> {
+    let fd = new_fd(syscall)?;
+    let number = fd.as_raw_fd().into();
+    Ok(descriptors::out_of_the_way(fd, number))
+}
+
+/// Makes a call whose answer is a new descriptor.
+pub(super) fn new_fd(syscall: Syscall<'_>) -> io::Result<OwnedFd> {
     let fd = call(syscall)?;
     let fd = i32::try_from(fd).map_err(|_| io::Error::other(format!("{fd} is no descriptor")))?;
     // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
@@ -109,6 +122,12 @@ fn kernel(syscall: Syscall<'_>) -> i64 {
                 let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
                 i64::from(libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit))
             }
+            Syscall::DescriptorLimit { new, old } => {
+                let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+                let old = old.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+                i64::from(libc::prlimit(0, libc::RLIMIT_NOFILE, new, old))
+            }
+            Syscall::Duplicate { fd, least } => i64::from(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least)),
         }
     }
 }
