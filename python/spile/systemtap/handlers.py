@@ -14,7 +14,7 @@ from spile.systemtap import frames, quoting
 from spile.systemtap.events import Event
 from spile.systemtap.needs import Needs
 from spile.systemtap.places import TIME
-from spile.systemtap.spans import Span
+from spile.systemtap.spans import Span, Spot
 from spile.systemtap.tables import Table
 from spile.systemtap.text import Lines, block
 
@@ -25,6 +25,7 @@ class End:
 
     span: Span
     key: ValueNode
+    spot: Spot
     #: What it makes of a hit of this probe.
     event: Event
 
@@ -35,6 +36,7 @@ class Start:
 
     span: Span
     key: ValueNode
+    spot: Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,13 @@ class Handler:
         """The probe; `unseen` is a condition under which the session does not see the hit."""
         events = [*(end.event for end in self.ends), self.event]
         is_shared = sum(_prints(event, tables) for event in events) > 1
-        body: list[str | Lines] = [*self.event.tested()]
+        spots = [side.spot for side in (*self.ends, *self.starts)]
+        body: list[str | Lines] = [*self.event.tested(spots)]
         for end in self.ends:
             then = _recorded(end.event, tables, is_shared, needs)
-            body += end.span.ended(end.key, self.event.place, then)
+            body += end.span.ended(end.key, self.event.place, end.spot, then)
         for start in self.starts:
-            body += start.span.started(start.key, self.event.place)
+            body += start.span.started(start.key, self.event.place, start.spot)
         body += _recorded(self.event, tables, is_shared, needs)
         first: list[str | Lines] = [f"if ({unseen}) next"] if unseen else []
         if _mentions(body, TIME):

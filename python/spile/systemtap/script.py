@@ -21,8 +21,8 @@ from spile.systemtap.handlers import End, Handler, Start
 from spile.systemtap.needs import Needs
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
-from spile.systemtap.spans import NUMBERS as SPAN_NUMBERS
-from spile.systemtap.spans import EndPlace, Saved, Span
+from spile.systemtap.spans import FATES as SPAN_FATES
+from spile.systemtap.spans import EndPlace, Saved, Span, Spot
 from spile.systemtap.tables import Table
 from spile.systemtap.text import Lines, block, joined
 
@@ -95,9 +95,10 @@ class _Generator:
         self.needs = Needs()
         self.filter = Filter(spec.target, debuginfo)
         self.sizes = Sizes(spec.limits.stack_depth)
-        #: One of each kind of record; a span's ends have one together.
+        #: One of each kind of record.
         self.records: list[Event] = []
         self.spans: list[Span] = []
+        self.spots: list[Spot] = []
         self.handlers: list[Handler] = []
         self._lower()
         self.tables = list(self._tables(entries))
@@ -135,24 +136,26 @@ class _Generator:
 
     def _span(self, index: int, probe: ProbeSpec, spec: SpanSpec) -> None:
         span = Span(index, spec, Saved(), self.needs)
-        number = len(self.records) + 1
         starts = [(side, handler) for side in spec.start for handler in self._handlers_of(side)]
         ends = [(side, handler) for side in spec.end for handler in self._handlers_of(side)]
         if not starts or not ends:
             refuse("a span whose starts or ends are refused themselves")
-        events = []
-        for side, handler in ends:
-            end = handler.event.place
-            origin = starts[0][1].event.place
+        for at, (side, handler) in enumerate(ends):
+            end, origin = handler.event.place, starts[0][1].event.place
             place = EndPlace(end.target, self.debuginfo, self.needs, origin=origin, saved_nodes=span.saved, span=index)
-            events.append(Event.of(probe, place, self.sizes, number, index, 0))
-            handler.ends.append(End(span, side.key, events[-1]))
-        for side, handler in starts:
+            event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            event.check()
+            spot = Spot.end(index, at, is_filtered=handler.event.test is not None)
+            handler.ends.append(End(span, side.key, spot, event))
+            self.records.append(event)
+            self.spots.append(spot)
+        for at, (side, handler) in enumerate(starts, len(ends)):
+            is_filtered = handler.event.test is not None
+            spot = Spot.start(index, at, restart=spec.restart, is_filtered=is_filtered)
             # Looked at now, for what can't be computed there is refused, and what it needs counts.
-            span.started(side.key, handler.event.place)
-            handler.starts.append(Start(span, side.key))
-        events[0].check()
-        self.records.append(events[0])
+            span.started(side.key, handler.event.place, spot)
+            handler.starts.append(Start(span, side.key, spot))
+            self.spots.append(spot)
         self.spans.append(span)
 
     def _handlers_of(self, side: SpanSide) -> list[Handler]:
@@ -206,6 +209,7 @@ class _Generator:
         lines = ["", *self.filter.declared()]
         lines += [f"global {', '.join(f'{fate}_{event.id}' for fate in event.fates)}" for event in self.records]
         lines += [line for span in self.spans for line in span.declared()]
+        lines += [spot.declared() for spot in self.spots]
         return [*lines, "global is_ready", *(table.declared() for table in self.tables)]
 
     def _ledger(self) -> Lines:
@@ -216,11 +220,10 @@ class _Generator:
             lines += [f"{fate} = @count({fate}_{event.id})" for fate in event.fates]
             lines.append(f"hits = {' + '.join(event.fates)}")
             lines += _one_of_several(control.ledger(event.id, ["hits", *event.fates]), room, self.needs)
-        for span in self.spans:
-            event = next(event for event in self.records if event.probe == span.index)
-            lines += [f"{number} = @count({number}_{span.index})" for number in SPAN_NUMBERS]
-            numbers = [*SPAN_NUMBERS, f"open_{span.index}"]
-            lines += _one_of_several(control.span(event.id, numbers), room, self.needs)
+        for spot in self.spots:
+            lines += [f"{fate} = @count({spot.name(fate)})" for fate in spot.fates]
+            numbers = [fate if fate in spot.fates else "0" for fate in SPAN_FATES]
+            lines += _one_of_several(control.span(spot.span, spot.index, numbers), room, self.needs)
         lines.append(f"{even}(used)")
         return ["# What became of the hits, since the start.", *block("function spile_tell_numbers ()", lines)]
 

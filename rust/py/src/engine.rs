@@ -364,8 +364,12 @@ fn read(spec: &str, schemas: &str) -> Result<(SessionSpec, Vec<EventSchema>), Er
 
 fn names(spec: &SessionSpec, schemas: &[EventSchema]) -> Vec<(u16, String)> {
     let name = |schema: &EventSchema| {
-        let probe = spec.probes.get(schema.probe as usize);
-        let target = probe.and_then(|probe| probe.targets.get(schema.target as usize));
+        let target = spec.probes.get(schema.probe as usize).and_then(|probe| {
+            // A span's events are of its ends' targets.
+            let ends = probe.span.iter().flat_map(|span| &span.end);
+            let ends = ends.filter_map(|side| spec.probes.get(side.probe as usize)).flat_map(|probe| &probe.targets);
+            probe.targets.iter().chain(ends).nth(schema.target as usize)
+        });
         (schema.id, target.map_or_else(String::new, |target| target.last_name()))
     };
     schemas.iter().map(name).collect()
