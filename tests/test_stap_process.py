@@ -14,6 +14,7 @@ import pytest
 from fake_stap import fake
 from spile import EngineError, ProbeNotFound, SpecError, StateError, Unsupported
 from spile.command import has_ended
+from spile.systemtap.bulk import BulkPipes, online
 from spile.systemtap.command import Needs, Target
 from spile.systemtap.module import compile_module
 from spile.systemtap.options import StapOptions
@@ -280,18 +281,26 @@ def test_nothing_survives_the_death_of_the_parent(
         parent.stdout.close()
 
 
-def test_bulk_names_its_files_and_removes_them(tmp_path: Path) -> None:
-    body = """
-    place = args[args.index("-o") + 1]
-    assert "-b" in args
-    for cpu in (0, 1, 10, 2): open(f"{place}_{cpu}", "wb").write(b"%d" % cpu)
+def test_bulk_modes_pipes_have_names_for_as_long_as_somebody_wants_them(tmp_path: Path) -> None:
+    pipes = BulkPipes()
+    place = Path(pipes.output)
+    body = f"""
+    assert "-b" in args and args[args.index("-o") + 1] == {pipes.output!r}
+    for cpu in {online(Path("/sys/devices/system/cpu/online").read_text())}:
+        open(f"{pipes.output}_{{cpu}}", "wb").write(b"%d" % cpu)
     """
-    with StapProcess.start("", fake(tmp_path, body, bulk=True)) as process:
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    with StapProcess.start("", fake(tmp_path, body, bulk=True), output=pipes.output) as process:
         process.wait(10)
-        files = process.files()
-        assert [path.read_bytes() for path in files] == [b"0", b"1", b"2", b"10"]
-        assert files[0].parent.stat().st_mode & 0o777 == 0o700
-    assert not files[0].parent.exists()
+        cpus = [int(path.name.rpartition("_")[2]) for path in place.parent.iterdir()]
+        assert [os.read(descriptor, 10) for descriptor in pipes.descriptors] == [b"%d" % cpu for cpu in sorted(cpus)]
+    pipes.close()
+    assert not place.parent.exists()
+
+
+def test_cpus_are_read_as_the_kernel_writes_them() -> None:
+    assert online("0-3,6,8-9\n") == [0, 1, 2, 3, 6, 8, 9]
+    assert online("0\n") == [0]
 
 
 MODULE = """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,10 +58,96 @@ def test_no_stap_names_the_packages() -> None:
         session.start()
 
 
-def test_bulk_mode_is_for_files() -> None:
-    session, _ = _session(StapOptions(bulk=True))
-    with pytest.raises(spile.SpecError, match="bulk"):
+def _event(time: int, cpu: int, pid: int) -> bytes:
+    """An event of the session above, written from the form in docs/adr/0011-systemtap-frames.md."""
+    payload = struct.pack("<BQHI", 1, time, cpu, pid)
+    check = 0x5350494C + len(payload) + 1 + time + cpu + pid
+    frame = b"SP" + struct.pack("<H", len(payload)) + payload + struct.pack("<I", check & 0xFFFFFFFF)
+    return frame + bytes(-(8 + len(frame)) % 16)
+
+
+def _print(number: int, data: bytes) -> bytes:
+    return struct.pack("<II", number, len(data)) + data
+
+
+BULK = """
+from pathlib import Path
+name = args[args.index("-o") + 1]
+assert "-b" in args
+first, *others = sorted(Path(name).parent.glob("cpu_*"), key=lambda path: int(path.name.rpartition("_")[2]))
+opened = [open(path, "wb", buffering=0) for path in (first, *others)]
+one, two = opened[0], opened[-1]
+{writes}
+signal.signal(2, lambda *_: (one.write({end!r}), os._exit(0)))
+time.sleep(60)
+"""
+
+
+def _bulk(tmp_path: Path, writes: list[tuple[str, bytes]]) -> StapOptions:
+    lines = "\n".join(f"{file}.write({data!r}); time.sleep(0.01)" for file, data in writes)
+    return fake(tmp_path, BULK.format(writes=lines, end=_print(100, END + PAD)), bulk=True)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU, so one file: nothing to put in order")
+def test_bulk_modes_streams_are_put_in_order_while_they_run(tmp_path: Path) -> None:
+    """Prints are numbered over all CPUs: the last is the 100th, and one is missing."""
+    times = [10**9 + 1000 * step for step in range(97)]
+    writes = [("one", _print(1, READY + PAD))]
+    # The second half of each ten comes first.
+    order = [
+        at for ten in range(0, 97, 10) for at in (*range(ten + 5, min(ten + 10, 97)), *range(ten, min(ten + 5, 97)))
+    ]
+    for at in order:
+        late = at % 10 >= 5
+        writes.append(("two" if late else "one", _print(2 + at, _event(times[at], int(late), at))))
+    folders = set(Path(tempfile.gettempdir()).glob("spile-stap-*"))
+    session, reads = _session(_bulk(tmp_path, writes))
+    seen = []
+    with pytest.warns(spile.LossWarning, match="1 prints that SystemTap numbered"), session:
+        assert set(Path(tempfile.gettempdir()).glob("spile-stap-*")) == folders, "nothing is left to clean away"
+        for event in reads:
+            seen.append((event.time, event.cpu, event.pid))
+            if len(seen) == 97:
+                session.stop()
+    assert seen == [(time, int(at % 10 >= 5), at) for at, time in enumerate(times)]
+    losses = session.losses
+    assert (losses.total.delivered, losses.total.late, losses.beyond["missing"]) == (97, 0, 1)
+
+
+def test_events_of_one_cpu_do_not_wait_for_the_others_to_say_something(tmp_path: Path) -> None:
+    writes = [("one", _print(98, READY + PAD)), ("one", _print(99, _event(10**9, 0, 7)))]
+    session, reads = _session(_bulk(tmp_path, writes))
+    with pytest.warns(spile.LossWarning, match="97 prints"), session:
+        assert next(iter(reads)).pid == 7
+        assert session.running()
+
+
+def test_a_module_without_bulk_mode_is_no_hang(tmp_path: Path) -> None:
+    body = 'open(args[args.index("-o") + 1], "wb").write(b"x"); time.sleep(60)'
+    session, _ = _session(fake(tmp_path, body, bulk=True))
+    with pytest.raises(spile.EngineError, match="without bulk mode"):
         session.start()
+
+
+def test_a_script_elsewhere_has_no_targets_and_no_stacks_of_here(tmp_path: Path) -> None:
+    options = fake(tmp_path, f"out({READY + PAD!r}); time.sleep(60)", remote="unix:/nowhere")
+    for target in ({"pid": 1}, {"command": ["true"]}, {"cgroup": "/a"}):
+        with pytest.raises(spile.SpecError, match="this machine"):
+            spile.Session(engine="systemtap", systemtap=options, **target)  # type: ignore[arg-type]
+    session = spile.Session(engine="systemtap", systemtap=options)
+    session.function("vfs_read").count(by=spile.kstack)
+    with pytest.raises(spile.Unsupported, match="named by this machine"):
+        session.start()
+
+
+def test_a_remote_session_reads_its_stream_and_names_no_process_of_here(tmp_path: Path) -> None:
+    body = (
+        "assert '--remote=unix:/nowhere' in args and '-G' not in args\n"
+        f"out({READY + PAD + _event(5, 0, 42)!r})\nsignal.signal(2, lambda *_: os._exit(0))\ntime.sleep(60)"
+    )
+    session, reads = _session(fake(tmp_path, body, remote="unix:/nowhere"))
+    with session:
+        assert next(iter(reads)).pid == 42
 
 
 def test_descriptors_are_given_back() -> None:

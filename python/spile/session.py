@@ -92,6 +92,7 @@ class Session(Declaring):
         if not interval >= 0:
             raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
         self._choice = engines.Choice(engine, interval, systemtap)
+        self._choice.check_target(command, pid, cgroup)
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
@@ -341,7 +342,7 @@ class Session(Declaring):
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,
-            beyond=engines.beyond(self._running.engine),
+            beyond=self._running.engine.beyond(),
         )
 
     @property

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from ..errors import EngineError, SpecError
+from ..errors import EngineError, Unsupported
+from ..expr.stack import StackTrace
+from .bulk import BulkPipes
 from .command import Needs, StapCommand, Target, run_command
 from .options import StapOptions
 from .process import StapProcess
@@ -33,28 +35,29 @@ class SystemtapEngine:
         self, spec: SessionSpec, classes: Sequence[type[Any] | None] | None, options: StapOptions, interval: float
     ) -> None:
         """Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write."""
-        if options.bulk:
-            raise SpecError(
-                "a session reads one stream while it runs, and bulk mode writes files to be read later: leave it out",
-                "systemtap.bulk",
-            )
         self.options = options
         self.script: Script = made(spec, options, interval)
         self._process: StapProcess | None = None
-        # The reader's descriptor is the decoder's from now on; the writer's is stap's from the start on.
-        reader, self._writer = os.pipe()
+        self._bulk = BulkPipes() if options.bulk else None
+        # The readers' descriptors are the decoder's from now on; the writer's is stap's from the start on.
+        if self._bulk is not None:
+            readers, self._writer = self._bulk.descriptors, os.open(os.devnull, os.O_WRONLY)
+        else:
+            reader, self._writer = os.pipe()
+            readers = [reader]
         try:
             self._native = _native.Engine.systemtap(
-                spec.to_json(), self.script.schemas, [reader], classes=list(classes) if classes else None
+                spec.to_json(), self.script.schemas, readers, options.bulk, classes=list(classes) if classes else None
             )
         except BaseException:
-            self._close_writer()
+            self._close_writers()
             raise
         finally:
-            os.close(reader)
+            while readers:
+                os.close(readers.pop())
 
     def __del__(self) -> None:
-        self._close_writer()
+        self._close_writers()
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -76,9 +79,10 @@ class SystemtapEngine:
             return StapProcess.start(
                 self.script.text,
                 self.options,
-                needs(self.script),
+                needs(self.script, self.options),
                 target=Target(pid=self.script.target),
                 stdout=self._writer,
+                output=None if self._bulk is None else self._bulk.output,
             )
         finally:
             self._close_writer()
@@ -89,17 +93,27 @@ class SystemtapEngine:
         if writer >= 0:
             os.close(writer)
 
+    def _close_writers(self) -> None:
+        self._close_writer()
+        if (bulk := getattr(self, "_bulk", None)) is not None:
+            bulk.close()
+
     def _wait_until_ready(self, process: StapProcess) -> None:
         while not self._native.ready:
             if process.poll() is not None:
                 raise process.error() or EngineError("stap ended before its probes were attached", process.log)
+            if self._bulk is not None:
+                self._bulk.check()
             time.sleep(_PAUSE)
         process.ready()
+        if self._bulk is not None:
+            self._bulk.close()
 
     def _abort(self) -> None:
         if self._process is not None:
             self._process.close()
         self._native.stop()
+        self._close_writers()
 
     def stop(self) -> None:
         """Ends the script, reads what it still writes. Raises what made stap end by itself, if something did."""
@@ -156,18 +170,14 @@ class SystemtapEngine:
         """The ledger's rows."""
         return self._native.losses()
 
-    def numbers(self) -> Mapping[str, int]:
-        """What was lost of which no single probe is known: what stap says at its end, and what the stream shows."""
-        stream = self._native.stream_numbers()
-        told: dict[str, int] = {name: stream[name] for name in ("gaps", "skipped", "corrupt", "rows_missing")}
-        if self._process is not None:
-            said = self._process.losses()
-            told |= {"transport_failures": said.transport, "skipped_hits": said.skipped, "failed_handlers": said.errors}
-        return told
-
-    def warnings(self) -> tuple[str, ...]:
-        """What went otherwise than asked, though the script ran."""
-        return () if self._process is None else self._process.warnings()
+    def beyond(self) -> tuple[Mapping[str, int], tuple[str, ...]]:
+        """What was lost of which no single probe is known, by stap's last words and the stream's gaps; and warnings."""
+        told, warnings = self._native.beyond()
+        if self._process is None:
+            return told, warnings
+        said = self._process.losses()
+        told |= {"transport_failures": said.transport, "skipped_hits": said.skipped, "failed_handlers": said.errors}
+        return told, (*warnings, *self._process.warnings())
 
     def explain(self) -> str:
         """The command line and the script."""
@@ -181,17 +191,32 @@ class SystemtapEngine:
 
 def made(spec: SessionSpec, options: StapOptions, interval: float) -> Script:
     """The script for a spec, with the limits that the options set."""
+    if options.remote is not None:
+        refuse_stacks(spec)
     if options.max_map_entries is None:
         return generate(spec, interval=interval, debuginfo=options.dwarf)
     return generate(spec, interval=interval, debuginfo=options.dwarf, entries=options.max_map_entries)
 
 
+def refuse_stacks(spec: SessionSpec) -> None:
+    """Refuses stacks where their addresses are another kernel's: they would get the names of this one."""
+    for probe in spec.probes:
+        asked = [named.expr for named in probe.capture or ()] + [node for each in probe.aggregates for node in each.by]
+        if any(isinstance(part, StackTrace) for node in asked for part in node.walk()):
+            raise Unsupported(
+                f"probe {probe.name!r}: stacks with remote=: their addresses would be named by this machine's "
+                "symbols; run the session there, or count without stacks"
+            )
+
+
 def command(script: Script, options: StapOptions) -> StapCommand:
-    """What `SystemtapEngine` would run."""
-    return run_command(options, needs(script), target=Target(pid=script.target))
+    """What `SystemtapEngine` would run; in bulk mode with files of that name in the working folder."""
+    output = "cpu" if options.bulk else None
+    return run_command(options, needs(script, options), target=Target(pid=script.target), output=output)
 
 
-def needs(script: Script) -> Needs:
-    """What the script needs of its stap. The tracer's process differs from run to run."""
-    values = {} if script.tracer is None else {script.tracer: os.getpid()}
+def needs(script: Script, options: StapOptions) -> Needs:
+    """What the script needs of its stap. The tracer's process differs from run to run; elsewhere it is nobody's."""
+    is_here = script.tracer is not None and options.remote is None
+    values = {str(script.tracer): os.getpid()} if is_here else {}
     return Needs(dict(script.definitions), script.buffer, values=values)

@@ -51,7 +51,7 @@ class Handler:
         """The probe; `unseen` is a condition under which the session does not see the hit."""
         events = [*(end.event for end in self.ends), self.event]
         is_shared = sum(_prints(event, tables) for event in events) > 1
-        spots = [side.spot for side in (*self.ends, *self.starts)]
+        spots = [end.spot for end in self.ends] + [start.spot for start in self.starts]
         body: list[str | Lines] = [*self.event.tested(spots)]
         for end in self.ends:
             then = _recorded(end.event, tables, is_shared, needs)

@@ -4,14 +4,14 @@ In: a script and `StapOptions`. Out: the descriptor of its binary output, which 
 errors and warnings; what it lost, as numbers. It never reads the output, and never waits longer than it was told to.
 
     process = StapProcess.start(script, options, Needs({"MAXSTRINGLEN": 512}), target=Target(pid=42))
-    fd = process.take_stdout()          # yours from now on; or, with options.bulk, read process.files()
+    fd = process.take_stdout()          # yours from now on; with options.bulk it is `output`'s files that are written
     …                                   # the decoder sees the control record "ready":
     process.ready()                     # no start_timeout from now on
     process.poll()                      # None while it runs, else how it `Ended`
     process.error()                     # why it ended by itself, typed; None while it runs and for a good end
     process.stop()                      # SIGINT, SIGTERM, SIGKILL, the module unloaded. Somebody must go on reading!
     process.warnings(); process.losses()        # losses are complete after the end: stap counts them then
-    process.close()                     # removes the temporary folder
+    process.close()                     # ends what still runs
 
 stderr is read by a thread always, so that a flood of messages can't block stap. stap itself runs below a small process
 of its own (`supervise`), which ends it when this one dies, by whatever signal, and unloads its module.
@@ -74,15 +74,13 @@ class StapProcess:
         command: StapCommand,
         options: StapOptions,
         script: str | None = None,
-        folder: Path | None = None,
         *,
         where: Path | None = None,
         stdout: int | None = None,
     ) -> None:
-        """Starts `command` in the folder `where`; `folder` is bulk mode's, which goes with this."""
+        """Starts `command` in the folder `where`."""
         self.command = command
         self.options = options
-        self._folder = folder
         self._reader = Reader(passed=0 if command.reads_script else 4)
         self._lock = threading.Lock()
         self._reports: list[dict[str, Any]] = []
@@ -102,10 +100,12 @@ class StapProcess:
         *,
         target: Target | None = None,
         stdout: int | None = None,
+        output: str | None = None,
     ) -> Self:
         """Starts stap on the script; with ``options.module`` staprun on that module, which must be of this script.
 
-        It writes to the descriptor `stdout`, which stays the caller's, or to a pipe that `take_stdout` gives.
+        It writes to the descriptor `stdout`, which stays the caller's, or to a pipe that `take_stdout` gives; in bulk
+        mode to `output` with ``_0``, ``_1``, … for the CPUs.
 
         Raises Unsupported, naming the packages, when the program is not there, OSError when it can't be executed, and
         SpecError for a module of another script.
@@ -113,14 +113,8 @@ class StapProcess:
         chosen = options or StapOptions()
         if chosen.module is not None:
             _check_module(Path(chosen.module), script)
-        folder = Path(tempfile.mkdtemp(prefix="spile-stap-")) if chosen.bulk else None
-        try:
-            command = run_command(chosen, needs, target=target, output=str(folder / "cpu") if folder else None)
-            return cls(command, chosen, script if command.reads_script else None, folder, stdout=stdout)
-        except BaseException:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+        command = run_command(chosen, needs, target=target, output=output)
+        return cls(command, chosen, script if command.reads_script else None, stdout=stdout)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -130,12 +124,6 @@ class StapProcess:
             raise StateError("the stream's descriptor has been taken before")
         descriptor, self._stdout = self._stdout, None
         return descriptor
-
-    def files(self) -> list[Path]:
-        """Bulk mode's files that there are, one for each CPU, by its number."""
-        if self._folder is None:
-            return []
-        return sorted(self._folder.glob("cpu_*"), key=lambda path: int(path.name.rpartition("_")[2]))
 
     def ready(self) -> None:
         """All probes are attached (the stream said so)."""
@@ -165,13 +153,11 @@ class StapProcess:
         return self._ended or Ended(None, asked=True, killed=True)
 
     def close(self) -> None:
-        """Ends it, if it runs, and removes what it left."""
+        """Ends it, if it runs."""
         if self._ended is None:
             self.stop((0.5, 0.5))
         if self._stdout is not None:
             os.close(self.take_stdout())
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -69,7 +69,7 @@ class EndPlace(Place):
 class Spot:
     """One target of one side of a span: its place among them, ends first, and what may become of its hits there.
 
-    Each fate is a global that counts. A hit is counted once; what is overwritten is counted beside the start that did it.
+    Each fate is a global that counts. A hit is counted once; an overwritten start, beside the one that did it.
     """
 
     span: int

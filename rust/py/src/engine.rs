@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use spile_bpf::engine::Engine as Bpf;
 use spile_bpf::kernel::clock;
 use spile_core::Error;
@@ -243,6 +243,19 @@ impl Engine {
         dict.set_item("missing", missing)?;
         dict.set_item("rows_missing", rows_missing)?;
         Ok(dict)
+    }
+
+    /// What was lost of which no single probe is known, and warnings, of which there are none here.
+    fn beyond<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyTuple>)> {
+        let dict = PyDict::new(py);
+        if let Some(account) = &self.account {
+            let Numbers { gaps, skipped, corrupt, missing, rows_missing, .. } = py.detach(|| account.numbers());
+            let of_stream = [("gaps", gaps), ("skipped", skipped), ("corrupt", corrupt)];
+            for (name, number) in of_stream.into_iter().chain([("missing", missing), ("rows_missing", rows_missing)]) {
+                dict.set_item(name, number)?;
+            }
+        }
+        Ok((dict, PyTuple::empty(py)))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {

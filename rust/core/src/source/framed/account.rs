@@ -47,6 +47,8 @@ pub(super) struct State {
     spans: BTreeMap<(u32, u32), Paired>,
     is_ready: bool,
     has_ended: bool,
+    /// Behind the latest event of all sources.
+    pub(super) latest: u64,
     /// Bulk mode: prints seen, and the highest number.
     prints: u64,
     highest: u64,
@@ -88,7 +90,7 @@ impl State {
             Control::Ledger(id, counted) => {
                 let id = usize::from(id);
                 self.counted.resize(self.counted.len().max(id + 1), None);
-                self.counted[id] = Some(counted);
+                self.counted[id] = Some(self.counted[id].unwrap_or_default().later(counted));
             }
             Control::Dump { table, rows, sum } => {
                 let tally = self.table(table);
@@ -96,7 +98,8 @@ impl State {
                 tally.sum_written = tally.sum_written.wrapping_add(sum);
             }
             Control::Span([probe, target], paired) => {
-                self.spans.insert((probe.into(), target.into()), paired);
+                let known = self.spans.entry((probe.into(), target.into())).or_default();
+                *known = known.later(paired);
             }
             Control::Tally(_) => return false,
         }

@@ -44,6 +44,34 @@ pub(super) struct Paired {
     pub(super) faulted: u64,
 }
 
+impl Counted {
+    /// Of two tellings the later: numbers only grow. Where each CPU has a stream, the later may be read first.
+    pub(super) fn later(self, other: Self) -> Self {
+        Self {
+            hits: self.hits.max(other.hits),
+            filtered: self.filtered.max(other.filtered),
+            delivered: self.delivered.max(other.delivered),
+            faulted: self.faulted.max(other.faulted),
+            others: self.others.max(other.others),
+        }
+    }
+}
+
+impl Paired {
+    /// As [`Counted::later`].
+    pub(super) fn later(self, other: Self) -> Self {
+        Self {
+            unmatched: self.unmatched.max(other.unmatched),
+            opened: self.opened.max(other.opened),
+            already_open: self.already_open.max(other.already_open),
+            open_full: self.open_full.max(other.open_full),
+            overwritten: self.overwritten.max(other.overwritten),
+            filtered: self.filtered.max(other.filtered),
+            faulted: self.faulted.max(other.faulted),
+        }
+    }
+}
+
 /// A table that the script keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TableId {

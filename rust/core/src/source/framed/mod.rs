@@ -54,6 +54,9 @@ const FULL: usize = 16 << 10;
 /// A stream that was silent for so long has brought everything that happened before.
 const SILENCE: Duration = Duration::from_millis(50);
 
+/// After so long what others have brought meanwhile says how far a silent stream is, where each CPU has one.
+const APART: Duration = Duration::from_millis(200);
+
 /// Where a framed stream's bytes come from.
 pub trait Input: Read + Send {
     /// Waits for more, for a time. False for one that can't: then the caller pauses.
@@ -79,6 +82,8 @@ pub struct FramedSource<R> {
     state: State,
     /// When bytes came last.
     heard_at: Instant,
+    /// When the others were looked at last, and how far they were.
+    noted: (Instant, u64),
     settled: u64,
     account: Arc<Account>,
 }
@@ -141,6 +146,7 @@ impl<R: Input> FramedSource<R> {
             clock,
             state: State::Reading,
             heard_at: Instant::now(),
+            noted: (Instant::now(), 0),
             settled: 0,
             account,
         })
@@ -207,6 +213,7 @@ impl<R: Input> FramedSource<R> {
             at = place + next;
         };
         heard.numbers.bytes += (at - start) as u64;
+        heard.latest = heard.latest.max(clock.behind());
         (self.buffer.from, self.pad) = (at, pad);
         is_full
     }
@@ -217,7 +224,11 @@ impl<R: Input> FramedSource<R> {
             return u64::MAX;
         }
         if self.heard_at.elapsed() > SILENCE {
-            self.settled = self.clock.behind();
+            self.settled = self.settled.max(self.clock.behind());
+        }
+        if self.heard_at.elapsed() > APART && self.noted.0.elapsed() > APART {
+            self.settled = self.settled.max(self.noted.1);
+            self.noted = (Instant::now(), self.account.lock().latest);
         }
         self.clock.watermark().max(self.settled)
     }
