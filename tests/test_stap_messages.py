@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spile import EngineError, Error, FieldNotFound, PrivilegeError, ProbeNotFound, Unsupported
@@ -169,6 +169,7 @@ def test_killed_by_our_own_end_is_no_error_but_a_warning() -> None:
 SAID = b"".join(path.read_bytes().partition(b"\n\n")[2] for path in sorted(FOLDER.glob("*.txt")))
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.integers(0, len(SAID)), max_size=30))
 def test_pieces_of_any_size_say_the_same(cuts: list[int]) -> None:
     whole, pieces = Reader(), Reader()
@@ -194,6 +195,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS | st.binary(max_size=20), max_size=40))
 def test_nothing_that_it_says_breaks_the_reader(parts: list[bytes]) -> None:
     reader = Reader()

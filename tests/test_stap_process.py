@@ -14,6 +14,7 @@ import pytest
 from fake_stap import fake
 from spile import EngineError, ProbeNotFound, SpecError, StateError, Unsupported
 from spile.command import has_ended
+from spile.systemtap import supervise
 from spile.systemtap.bulk import BulkPipes, online
 from spile.systemtap.command import Needs, Target
 from spile.systemtap.module import compile_module
@@ -301,6 +302,33 @@ def test_bulk_modes_pipes_have_names_for_as_long_as_somebody_wants_them(tmp_path
 def test_cpus_are_read_as_the_kernel_writes_them() -> None:
     assert online("0-3,6,8-9\n") == [0, 1, 2, 3, 6, 8, 9]
     assert online("0\n") == [0]
+
+
+def _unloader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int) -> tuple[supervise.Supervisor, Path]:
+    """A supervisor whose module goes at so many tries to unload it."""
+    log = tmp_path / "tries"
+    log.write_text("")
+    program = tmp_path / "unload"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{log}\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(supervise, "loaded", lambda: [] if len(log.read_text().split()) >= tries else ["spile_1"])
+    plan = {"report": 1, "patience": [1], "unload": [str(program)], "module": "", "parent": 0, "script": None}
+    return supervise.Supervisor({**plan, "timeout": 1}, []), log
+
+
+def test_a_module_that_is_busy_is_unloaded_as_soon_as_it_lets_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, log = _unloader(tmp_path, monkeypatch, tries=4)
+    assert supervisor._unload("spile_1")
+    assert log.read_text().split() == ["spile_1"] * 4
+
+
+def test_a_module_that_never_lets_go_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "UNLOAD_PATIENCE", 0.5)
+    supervisor, log = _unloader(tmp_path, monkeypatch, tries=10**6)
+    assert not supervisor._unload("spile_1")
+    assert log.read_text().split()
 
 
 MODULE = """

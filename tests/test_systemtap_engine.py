@@ -45,6 +45,41 @@ def test_what_stap_says_is_the_session_s_error(tmp_path: Path) -> None:
         session.start()
 
 
+def _refusing(tmp_path: Path, word: str, cause: str) -> StapOptions:
+    """A stap that finds fault with the line of the script that has that word."""
+    body = f"""
+        lines = script().split("\\n")
+        number = next(at for at, line in enumerate(lines, 1) if {word!r} in line)
+        say(f"semantic error: {cause} at <input>:{{number}}:1\\n        source: {{lines[number - 1]}}\\n")
+        sys.exit(1)
+    """
+    return fake(tmp_path, body)
+
+
+def _line_of(word: str) -> int:
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(at for at, line in enumerate(lines, 1) if line.endswith(f"# {word}"))
+
+
+def test_an_error_names_the_users_line_and_not_the_scripts(tmp_path: Path) -> None:
+    options = _refusing(tmp_path, "$cuont", "unable to find local 'cuont' (alternatives: $count)")
+    session = spile.Session(engine="systemtap", systemtap=options)
+    session.function("vfs_write", capture={"pid": pid})
+    session.function("vfs_read", capture={"pid": pid}, where=arg.cuont == 1)  # the wrong one
+    with pytest.raises(spile.FieldNotFound) as raised:
+        session.start()
+    place = f"{__file__}:{_line_of('the wrong one')}"
+    assert str(raised.value) == f"there is no 'cuont'; did you mean count? (probe vfs_read, declared at {place})"
+
+
+def test_of_a_span_what_it_captures_is_its_own(tmp_path: Path) -> None:
+    session = spile.Session(engine="systemtap", systemtap=_refusing(tmp_path, "$pso", "unable to find local 'pso'"))
+    start, end = session.function("vfs_read"), session.function("rw_verify_area")
+    session.span(start, end, key=spile.task, capture={"x": arg.pso}, name="wait")  # the span
+    with pytest.raises(spile.FieldNotFound, match=rf"probe wait, declared at .*:{_line_of('the span')}\)"):
+        session.start()
+
+
 def test_a_stap_that_dies_later_ends_the_session_with_its_error(tmp_path: Path) -> None:
     session, reads = _session(fake(tmp_path, f"out({READY + PAD!r}); time.sleep(0.3); os.kill(os.getpid(), 9)"))
     session.start()

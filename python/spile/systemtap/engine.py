@@ -83,6 +83,7 @@ class SystemtapEngine:
                 target=Target(pid=self.script.target),
                 stdout=self._writer,
                 output=None if self._bulk is None else self._bulk.output,
+                declared=self.script.declared,
             )
         finally:
             self._close_writer()

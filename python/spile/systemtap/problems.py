@@ -153,6 +153,9 @@ def _release(options: StapOptions) -> str:
 
 
 def _line(message: Message) -> str:
+    """Where the mistake is: in the user's own file, if that is known."""
+    if message.declared is not None:
+        return f" ({message.declared})"
     return f" (line {message.line} of the script)" if message.line is not None else ""
 
 
@@ -261,7 +264,9 @@ def _refused(message: Message, reader: Reader, _options: StapOptions) -> Error:
 
 def _worded(text: str) -> Callable[[Message, Reader, StapOptions], Error]:
     return lambda message, reader, _options: EngineError(
-        text.format(said=message.text.removeprefix("ERROR: "), count=message.count), reader.log()
+        text.format(said=message.text.removeprefix("ERROR: "), count=message.count)
+        + (f" ({message.declared})" if message.declared is not None else ""),
+        reader.log(),
     )
 
 

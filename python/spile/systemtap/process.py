@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +40,7 @@ from .command import Needs, StapCommand, Target, run_command, unload_command
 from .messages import Reader
 from .options import StapOptions
 from .problems import StapLosses, losses_of, packages, problem_of, warnings_of
+from .supervise import UNLOAD_PATIENCE
 
 PATIENCE = (10.0, 3.0)
 """Seconds that stap gets to end by SIGINT (its end probes print their tables meanwhile), then by SIGTERM."""
@@ -77,11 +79,12 @@ class StapProcess:
         *,
         where: Path | None = None,
         stdout: int | None = None,
+        declared: Callable[[int], str | None] | None = None,
     ) -> None:
-        """Starts `command` in the folder `where`."""
+        """Starts `command` in the folder `where`; `declared` knows which probe a line of the script is about."""
         self.command = command
         self.options = options
-        self._reader = Reader(passed=0 if command.reads_script else 4)
+        self._reader = Reader(0 if command.reads_script else 4, declared)
         self._lock = threading.Lock()
         self._reports: list[dict[str, Any]] = []
         self._ended: Ended | None = None
@@ -101,11 +104,12 @@ class StapProcess:
         target: Target | None = None,
         stdout: int | None = None,
         output: str | None = None,
+        declared: Callable[[int], str | None] | None = None,
     ) -> Self:
         """Starts stap on the script; with ``options.module`` staprun on that module, which must be of this script.
 
         It writes to the descriptor `stdout`, which stays the caller's, or to a pipe that `take_stdout` gives; in bulk
-        mode to `output` with ``_0``, ``_1``, … for the CPUs.
+        mode to `output` with ``_0``, ``_1``, … for the CPUs. `declared` gives errors the place of the user's own line.
 
         Raises Unsupported, naming the packages, when the program is not there, OSError when it can't be executed, and
         SpecError for a module of another script.
@@ -114,7 +118,7 @@ class StapProcess:
         if chosen.module is not None:
             _check_module(Path(chosen.module), script)
         command = run_command(chosen, needs, target=target, output=output)
-        return cls(command, chosen, script if command.reads_script else None, stdout=stdout)
+        return cls(command, chosen, script if command.reads_script else None, stdout=stdout, declared=declared)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -145,8 +149,8 @@ class StapProcess:
         """
         self._asked = True
         self._order("stop", *patience)
-        # The supervisor keeps to its deadlines; a machine that is very busy gets some time on top.
-        if self._over.wait(sum(patience) + 60) and self._ended is not None:
+        # The supervisor keeps to its deadlines, unloading included; a busy machine gets some time on top.
+        if self._over.wait(sum(patience) + 2 * UNLOAD_PATIENCE) and self._ended is not None:
             return self._ended
         self._supervisor.kill()
         self._over.wait(10)

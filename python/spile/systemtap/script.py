@@ -24,7 +24,7 @@ from spile.systemtap.refusal import refuse
 from spile.systemtap.spans import FATES as SPAN_FATES
 from spile.systemtap.spans import EndPlace, Saved, Span, Spot
 from spile.systemtap.tables import Table
-from spile.systemtap.text import Lines, block, joined
+from spile.systemtap.text import Lines, block, height, joined
 
 #: The most that one byte can name, 0 being what the script says of itself.
 _MOST_EVENTS = 255
@@ -56,6 +56,12 @@ class Script:
     tracer: str | None
     #: The process to follow (``-x``), or None.
     target: int | None
+    #: Lines that are about a probe of the session: the first, the last, which probe and where it is declared.
+    places: tuple[tuple[int, int, str], ...] = ()
+
+    def declared(self, line: int) -> str | None:
+        """Which of the session's probes a line is about, if it is about one."""
+        return next((place for first, last, place in self.places if first <= line <= last), None)
 
     @property
     def arguments(self) -> list[str]:
@@ -171,18 +177,23 @@ class _Generator:
 
     def script(self) -> Script:
         # What the functions are is known once all else is made.
-        handlers: list[str | Lines] = []
-        for made in self.handlers:
-            handlers += ["", *made.lines(self.tables, self.filter.unseen, self.needs)]
+        handlers = [made.lines(self.tables, self.filter.unseen, self.needs) for made in self.handlers]
         own = ["", *self._ledger(), *self._dumps(), *self._lifetime()]
-        lines: Lines = [
+        lines: list[str | Lines] = [
             *self._head(),
             *self._globals(),
             *(line for function in self.needs.functions() for line in ("", *function.split("\n"))),
             *self.filter.probes(),
-            *handlers,
-            *own,
         ]
+        places: list[tuple[int, int, str]] = []
+        for made, owners in handlers:
+            lines.append("")
+            first = height(lines) + 1
+            for count, index in owners:
+                places.append((first, first + count - 1, self._place(index)))
+                first += count
+            lines += made
+        lines += own
         definitions = {**self.needs.definitions(), **_LIMITS}
         return Script(
             text=joined(lines),
@@ -191,7 +202,14 @@ class _Generator:
             buffer=max(1, self.spec.limits.buffer >> 20),
             tracer=self.filter.tracer,
             target=self.spec.target.pid,
+            places=tuple(places),
         )
+
+    def _place(self, index: int) -> str:
+        """Which probe it is, in the words of the embedded engine's errors."""
+        probe = self.spec.probes[index]
+        at = f", declared at {probe.declared_at}" if probe.declared_at else ""
+        return f"probe {probe.name}{at}"
 
     def _schemas(self) -> str:
         import json
