@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 from .. import _native
 from ..errors import EngineError, Unsupported
 from ..expr.stack import StackTrace
+from ..spec import FunctionReturn
 from .bulk import BulkPipes
-from .command import Needs, StapCommand, Target, run_command
+from .command import Needs, StapCommand, run_command
+from .command import Target as StapTarget
 from .options import StapOptions
 from .process import StapProcess
 from .script import Script, generate
 
 if TYPE_CHECKING:
     from .._native import Batch, NativeTable
-    from ..spec import SessionSpec
+    from ..spec import SessionSpec, Target
 
 #: Seconds between two looks at whether the probes are attached.
 _PAUSE = 0.01
@@ -80,7 +82,7 @@ class SystemtapEngine:
                 self.script.text,
                 self.options,
                 needs(self.script, self.options),
-                target=Target(pid=self.script.target),
+                target=StapTarget(pid=self.script.target),
                 stdout=self._writer,
                 output=None if self._bulk is None else self._bulk.output,
                 declared=self.script.declared,
@@ -194,9 +196,17 @@ def made(spec: SessionSpec, options: StapOptions, interval: float) -> Script:
     """The script for a spec, with the limits that the options set."""
     if options.remote is not None:
         refuse_stacks(spec)
-    if options.max_map_entries is None:
-        return generate(spec, interval=interval, debuginfo=options.dwarf)
-    return generate(spec, interval=interval, debuginfo=options.dwarf, entries=options.max_map_entries)
+    is_here = options.remote is None and options.kernel is None
+    more = {} if options.max_map_entries is None else {"entries": options.max_map_entries}
+    known = _arguments if is_here else None
+    return generate(spec, interval=interval, debuginfo=options.dwarf, arguments=known, **more)
+
+
+def _arguments(target: Target) -> list[str]:
+    """The names of what a target is called with, by this kernel's BTF."""
+    named = [name for name, _ in _native.probe_fields(target.kind, target.spelling.partition(":")[2])]
+    # A return has what it returns too, which is no field.
+    return [name for name in named if not (isinstance(target, FunctionReturn) and name == "ret")]
 
 
 def refuse_stacks(spec: SessionSpec) -> None:
@@ -213,7 +223,7 @@ def refuse_stacks(spec: SessionSpec) -> None:
 def command(script: Script, options: StapOptions) -> StapCommand:
     """What `SystemtapEngine` would run; in bulk mode with files of that name in the working folder."""
     output = "cpu" if options.bulk else None
-    return run_command(options, needs(script, options), target=Target(pid=script.target), output=output)
+    return run_command(options, needs(script, options), target=StapTarget(pid=script.target), output=output)
 
 
 def needs(script: Script, options: StapOptions) -> Needs:

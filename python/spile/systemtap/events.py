@@ -46,8 +46,6 @@ class Event:
         """The event of a probe's target. A probe that sends nothing has the columns of its keys alone."""
         taken: dict[ValueNode, Column] = {}
         listed: list[Column] = []
-        if spec.capture is None and spec.deliver:
-            refuse('capture="*", for which fields a probe has only the kernel knows: name them')
         for named in (spec.capture or ()) if spec.deliver else ():
             made = columns.column(named.name, f"c{number}_{len(listed)}", named.expr, place, sizes, number, "capture")
             taken.setdefault(named.expr, made)

@@ -7,11 +7,13 @@ one) is told on the command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from spile.errors import Unsupported
-from spile.spec import Function, ProbeSpec, SessionSpec, SpanSide, SpanSpec
+from spile.expr.field import Field
+from spile.spec import Function, NamedExpr, ProbeSpec, Profile, SessionSpec, SpanSide, SpanSpec, Target, Tracepoint
 from spile.systemtap import control, frames, quoting
 from spile.systemtap.columns import Sizes
 from spile.systemtap.events import Event
@@ -39,6 +41,8 @@ _LIMITS = {
     "STP_NO_OVERLOAD": 1,
 }
 _DEFAULT_ENTRIES = 4096
+#: The names of what a target is called with, as the kernel's own description of its types has them.
+Arguments: TypeAlias = Callable[[Target], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,21 @@ class Script:
 
 
 def generate(
-    spec: SessionSpec, *, interval: float = 1.0, debuginfo: bool = True, entries: int = _DEFAULT_ENTRIES
+    spec: SessionSpec,
+    *,
+    interval: float = 1.0,
+    debuginfo: bool = True,
+    entries: int = _DEFAULT_ENTRIES,
+    arguments: Arguments | None = None,
 ) -> Script:
     """The script for a spec.
 
     Every `interval` seconds it empties its tables and tells its numbers. With `debuginfo` functions are found by the
     kernel's debugging information, which names their arguments; without it by their symbols. A table has at most
-    `entries` rows in the kernel. Raises Unsupported for what SystemTap has no words for, all of it together, and
+    `entries` rows in the kernel. `arguments` knows what ``capture="*"`` stands for. Raises Unsupported for what SystemTap has no words for, all of it together, and
     SpecError for names and literals that can't be written.
     """
-    return _Generator(spec, interval, debuginfo, entries).script()
+    return _Generator(spec, interval, debuginfo, entries, arguments).script()
 
 
 def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
@@ -94,8 +103,11 @@ def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
 
 
 class _Generator:
-    def __init__(self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int) -> None:
+    def __init__(
+        self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int, arguments: Arguments | None
+    ) -> None:
         self.spec = spec
+        self.arguments = arguments
         self.milliseconds = max(10, round(interval * 1000))
         self.debuginfo = debuginfo
         self.needs = Needs()
@@ -135,10 +147,27 @@ class _Generator:
             place.point()
             if isinstance(target, Function) and probe.attach not in ("auto", "kprobe"):
                 refuse(f"attach={probe.attach!a}, for it has kprobes alone")
-            event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            named = self._named(probe, target)
+            event = Event.of(named, place, self.sizes, len(self.records) + 1, index, at)
             event.check()
             self.records.append(event)
             self.handlers.append(Handler(event, [], []))
+
+    def _named(self, probe: ProbeSpec, target: Target) -> ProbeSpec:
+        """The probe as it is at one of its targets: everything there is there, by name."""
+        if probe.capture is not None or not probe.deliver or isinstance(target, Profile):
+            return probe if probe.capture is not None else replace(probe, capture=())
+        if isinstance(target, Tracepoint):
+            refuse(
+                f'capture="*" of {target.spelling}, for SystemTap sees what it is called with and not what it records',
+                f"raw_tracepoint({target.name!a}) has that, and engine='bpf' can",
+            )
+        if self.arguments is None:
+            refuse('capture="*" for a kernel that is not this one, whose names nobody here knows: name them')
+        if isinstance(target, Function) and not self.debuginfo:
+            refuse('capture="*" without the kernel\'s debugging information, where arguments have no names')
+        names = self.arguments(target)
+        return replace(probe, capture=tuple(NamedExpr(name, Field((name,))) for name in names))
 
     def _span(self, index: int, probe: ProbeSpec, spec: SpanSpec) -> None:
         span = Span(index, spec, Saved(), self.needs)
@@ -149,7 +178,8 @@ class _Generator:
         for at, (side, handler) in enumerate(ends):
             end, origin = handler.event.place, starts[0][1].event.place
             place = EndPlace(end.target, self.debuginfo, self.needs, origin=origin, saved_nodes=span.saved, span=index)
-            event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            named = self._named(probe, end.target)
+            event = Event.of(named, place, self.sizes, len(self.records) + 1, index, at)
             event.check()
             spot = Spot.end(index, at, is_filtered=handler.event.test is not None)
             handler.ends.append(End(span, side.key, spot, event))
