@@ -40,7 +40,8 @@ def read(data: bytes, schemas: str) -> Stream:
     """The whole stream."""
     reader = _Reader({schema["id"]: schema for schema in json.loads(schemas)})
     at, in_gap = 0, False
-    while at < len(data):
+    # What stands behind the end is SystemTap's own: the report of -t.
+    while at < len(data) and not reader.stream.ended:
         try:
             at = reader.frame(data, at)
             in_gap = False

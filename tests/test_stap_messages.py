@@ -225,3 +225,17 @@ def test_of_a_flood_the_counts_are_kept() -> None:
     assert len(reader.messages()) == Reader.MOST_MESSAGES + 2
     assert losses_of(reader) == StapLosses(transport=3, skipped=12, errors=5000)
     assert reader.log().count("\n") == 2 * Reader.MOST_LINES
+
+
+def test_with_timing_stap_says_whose_hits_were_missed() -> None:
+    reader, _ = recorded("run-skipped-timed")
+    assert losses_of(reader).missed == {("copy_from_kernel_nofault", False): 1114}
+    assert losses_of(recorded("run-skipped")[0]).missed == {}
+
+
+def test_a_returns_missed_hits_are_the_returns() -> None:
+    place = 'kernel.function("vfs_read@fs/read_write.c:450").return'
+    reader = Reader()
+    reader.feed(f"WARNING: Skipped due to missed kretprobe/2 on '{place}': 7\n".encode())
+    reader.close()
+    assert losses_of(reader).missed == {("vfs_read", True): 7}

@@ -199,3 +199,27 @@ def test_script_and_command_line_need_no_kernel() -> None:
     assert 'kernel.function("vfs_read").call' in session.script()
     words = session.command_line()
     assert words[0] == "stap" and "-DMAXACTION=77" in words and words[-1] == "-"
+
+
+def test_missed_hits_are_the_probes_where_stap_says_whose(tmp_path: Path) -> None:
+    """What SystemTap 4.8 said with -t (data/stap/messages), of a function that one probe is at, and of one with two."""
+    said = "".join(
+        f"WARNING: Skipped due to missed kprobe on 'kernel.function(\"{name}@fs/a.c:24\").call': {count}\n"
+        for name, count in (("vfs_read", 30), ("vfs_write", 12))
+    )
+    said += "WARNING: Number of errors: 0, skipped probes: 45\n"
+    body = f"""
+        assert "-t" in args
+        out({READY + PAD!r})
+        signal.signal(2, lambda *_: (out({END + PAD!r} + b"----- probe hit report: \\n"), say({said!r}), os._exit(0)))
+        time.sleep(60)
+    """
+    session, reads = _session(fake(tmp_path, body, timing=True))
+    session.function("vfs_write", capture={"pid": pid})
+    session.function("vfs_write", capture={"tid": spile.tid}, name="again")
+    with pytest.warns(spile.LossWarning, match="15 hits were skipped"), session:
+        session.stop()
+    losses = session.losses
+    assert (losses[reads.name].missed, losses[reads.name].hits, losses.balance) == (30, 30, 0)
+    assert (losses["vfs_write"].missed, losses["again"].missed) == (0, 0)
+    assert (losses.beyond["skipped_hits"], losses.beyond["gaps"]) == (15, 0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _native
 from ..errors import EngineError, Unsupported
 from ..expr.stack import StackTrace
-from ..spec import FunctionReturn
+from ..spec import Function, FunctionReturn
 from .bulk import BulkPipes
 from .command import Needs, StapCommand, run_command
 from .command import Target as StapTarget
@@ -38,6 +38,7 @@ class SystemtapEngine:
     ) -> None:
         """Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write."""
         self.options = options
+        self._spec = spec
         self.script: Script = made(spec, options, interval)
         self._process: StapProcess | None = None
         self._bulk = BulkPipes() if options.bulk else None
@@ -171,7 +172,23 @@ class SystemtapEngine:
 
     def losses(self) -> list[dict[str, Any]]:
         """The ledger's rows."""
-        return self._native.losses()
+        rows = self._native.losses()
+        for row, missed in self._missed(rows):
+            row["missed"] += missed
+            row["hits"] += missed
+        return rows
+
+    def _missed(self, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+        """Hits that the kernel missed, where stap says whose they are, and only one probe stands there."""
+        told = {} if self._process is None else self._process.losses().missed
+        at: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+        for row in rows:
+            # A span has none of its own.
+            for target in self._spec.probes[row["probe"]].targets[row["target"] :][:1]:
+                if isinstance(target, Function):
+                    at.setdefault((target.name, isinstance(target, FunctionReturn)), []).append(row)
+        found = [(at.get(place, []), count) for place, count in told.items()]
+        return [(only[0], count) for only, count in found if len(only) == 1]
 
     def beyond(self) -> tuple[Mapping[str, int], tuple[str, ...]]:
         """What was lost of which no single probe is known, by stap's last words and the stream's gaps; and warnings."""
@@ -179,7 +196,8 @@ class SystemtapEngine:
         if self._process is None:
             return told, warnings
         said = self._process.losses()
-        told |= {"transport_failures": said.transport, "skipped_hits": said.skipped, "failed_handlers": said.errors}
+        skipped = said.skipped - sum(count for _, count in self._missed(self._native.losses()))
+        told |= {"transport_failures": said.transport, "skipped_hits": skipped, "failed_handlers": said.errors}
         return told, (*warnings, *self._process.warnings())
 
     def explain(self) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .process import Ended
 
 
+_MISSED = re.compile(r"missed k(?:ret)?probe\S* on '(?P<point>k\w+\.function\(\"(?P<name>\w+)[^\"]*\"\)[\w.]*)'")
+
+
 @dataclass(frozen=True)
 class StapLosses:
     """What SystemTap says that it lost, since the start. It says so when it ends, and of no single probe."""
@@ -36,6 +39,16 @@ class StapLosses:
     """Handlers that failed half way: a fault, too many statements, a full array."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Of the skipped ones, how many for which reason, where stap knows."""
+
+    @property
+    def missed(self) -> dict[tuple[str, bool], int]:
+        """Of the skipped ones, those that the kernel missed: by the function, and whether at its return. Told by -t."""
+        told: dict[tuple[str, bool], int] = {}
+        for reason, count in self.reasons.items():
+            if found := _MISSED.fullmatch(reason):
+                place = found["name"], found["point"].endswith(".return")
+                told[place] = told.get(place, 0) + count
+        return told
 
 
 def losses_of(reader: Reader) -> StapLosses:

@@ -87,8 +87,8 @@ def generate(
 
     Every `interval` seconds it empties its tables and tells its numbers. With `debuginfo` functions are found by the
     kernel's debugging information, which names their arguments; without it by their symbols. A table has at most
-    `entries` rows in the kernel. `arguments` knows what ``capture="*"`` stands for. Raises Unsupported for what SystemTap has no words for, all of it together, and
-    SpecError for names and literals that can't be written.
+    `entries` rows in the kernel. `arguments` knows what ``capture="*"`` stands for. Raises Unsupported for what
+    SystemTap has no words for, all of it together, and SpecError for names and literals that can't be written.
     """
     return _Generator(spec, interval, debuginfo, entries, arguments).script()
 

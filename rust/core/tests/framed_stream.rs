@@ -148,6 +148,18 @@ fn what_is_missing_is_in_the_ledger_and_it_balances() {
     assert_eq!(rows[1], Row { probe: 1, hits: 1, delivered: 1, ..Row::default() });
 }
 
+/// With `-t` SystemTap prints a report there.
+#[test]
+fn what_comes_behind_the_scripts_end_is_no_gap() {
+    let report = b"----- probe hit report: \nkernel.function(\"vfs_read\"), hits: 3\n";
+    for size in [1, 7, 1000] {
+        let data = [&a_read(1, 1), &control(&[5], &[])[..], report, &a_read(2, 2)].concat();
+        let (seen, account) = decode(&usual(), &data, &[size]);
+        assert_eq!((times(&seen), account.numbers().gaps, account.numbers().skipped), (vec![1], 0, 0));
+        assert!(account.has_ended());
+    }
+}
+
 /// The ends of a span are events; its starts are none, and have a row all the same.
 #[test]
 fn a_spans_numbers_are_in_the_ledger_and_are_no_gaps() {

@@ -120,6 +120,11 @@ impl<'a> Control<'a> {
     }
 }
 
+/// Whether this is the script's last word.
+pub(super) fn is_end(payload: &[u8]) -> bool {
+    payload == [ID, END]
+}
+
 /// Exactly so many.
 fn integers<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     let (words, rest) = bytes.as_chunks::<8>();

@@ -78,6 +78,8 @@ pub struct FramedSource<R> {
     pad: usize,
     /// Behind them, or among them, is no frame.
     is_lost: bool,
+    /// The script has said here that it ends: what SystemTap itself prints behind that is not for us.
+    is_over: bool,
     clock: Clock,
     state: State,
     /// When bytes came last.
@@ -143,6 +145,7 @@ impl<R: Input> FramedSource<R> {
             buffer,
             pad: 0,
             is_lost: false,
+            is_over: false,
             clock,
             state: State::Reading,
             heard_at: Instant::now(),
@@ -182,6 +185,10 @@ impl<R: Input> FramedSource<R> {
             if run.is_full() {
                 break true;
             }
+            if self.is_over {
+                at = bytes.len();
+                break false;
+            }
             let place = if self.is_lost { at } else { at + pad };
             let Some(rest) = bytes.get(place..).filter(|rest| !rest.is_empty()) else { break false };
             let is_corrupt = match frames.look(rest) {
@@ -189,6 +196,7 @@ impl<R: Input> FramedSource<R> {
                     if frames.take(rest, length, run, clock, &mut heard) {
                         heard.numbers.frames += 1;
                         self.is_lost = false;
+                        self.is_over = control::is_end(&rest[HEAD..HEAD + length]);
                         at = place + HEAD + length + CHECK;
                         pad = length.wrapping_neg() % GRAIN;
                         continue;
