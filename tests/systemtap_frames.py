@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _MAGIC, _CHECK = b"SP", 0x5350494C
+SPAN = ("unmatched", "opened", "already_open", "open_full", "overwritten", "filtered", "faulted")
 
 
 class BrokenFrameError(Exception):
@@ -24,7 +25,8 @@ class Stream:
 
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     ledger: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    spans: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    #: By probe and target.
+    spans: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
     tables: dict[tuple[int, int], Counter[Any]] = field(default_factory=dict)
     dumps: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     rows: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -38,7 +40,8 @@ def read(data: bytes, schemas: str) -> Stream:
     """The whole stream."""
     reader = _Reader({schema["id"]: schema for schema in json.loads(schemas)})
     at, in_gap = 0, False
-    while at < len(data):
+    # What stands behind the end is SystemTap's own: the report of -t.
+    while at < len(data) and not reader.stream.ended:
         try:
             at = reader.frame(data, at)
             in_gap = False
@@ -92,10 +95,10 @@ class _Reader:
             event, *numbers = struct.unpack_from("<B5Q", payload, 2)
             self._commit = lambda: stream.ledger.update({event: tuple(numbers)})
             return kind + event + sum(numbers)
-        if kind == 7 and len(payload) == 43:
-            event, *numbers = struct.unpack_from("<B5Q", payload, 2)
-            self._commit = lambda: stream.spans.update({event: tuple(numbers)})
-            return kind + event + sum(numbers)
+        if kind == 7 and len(payload) == 60:
+            probe, target, *numbers = struct.unpack_from("<BB7Q", payload, 2)
+            self._commit = lambda: stream.spans.update({(probe, target): dict(zip(SPAN, numbers, strict=True))})
+            return kind + probe + target + sum(numbers)
         if kind == 4 and len(payload) == 20:
             probe, aggregate, rows, total = struct.unpack_from("<BBQQ", payload, 2)
             before = stream.dumps.get((probe, aggregate), (0, 0))

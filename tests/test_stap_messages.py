@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spile import EngineError, Error, FieldNotFound, PrivilegeError, ProbeNotFound, Unsupported
@@ -169,6 +169,7 @@ def test_killed_by_our_own_end_is_no_error_but_a_warning() -> None:
 SAID = b"".join(path.read_bytes().partition(b"\n\n")[2] for path in sorted(FOLDER.glob("*.txt")))
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(st.lists(st.integers(0, len(SAID)), max_size=30))
 def test_pieces_of_any_size_say_the_same(cuts: list[int]) -> None:
     whole, pieces = Reader(), Reader()
@@ -194,6 +195,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS | st.binary(max_size=20), max_size=40))
 def test_nothing_that_it_says_breaks_the_reader(parts: list[bytes]) -> None:
     reader = Reader()
@@ -223,3 +225,17 @@ def test_of_a_flood_the_counts_are_kept() -> None:
     assert len(reader.messages()) == Reader.MOST_MESSAGES + 2
     assert losses_of(reader) == StapLosses(transport=3, skipped=12, errors=5000)
     assert reader.log().count("\n") == 2 * Reader.MOST_LINES
+
+
+def test_with_timing_stap_says_whose_hits_were_missed() -> None:
+    reader, _ = recorded("run-skipped-timed")
+    assert losses_of(reader).missed == {("copy_from_kernel_nofault", False): 1114}
+    assert losses_of(recorded("run-skipped")[0]).missed == {}
+
+
+def test_a_returns_missed_hits_are_the_returns() -> None:
+    place = 'kernel.function("vfs_read@fs/read_write.c:450").return'
+    reader = Reader()
+    reader.feed(f"WARNING: Skipped due to missed kretprobe/2 on '{place}': 7\n".encode())
+    reader.close()
+    assert losses_of(reader).missed == {("vfs_read", True): 7}

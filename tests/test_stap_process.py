@@ -14,6 +14,8 @@ import pytest
 from fake_stap import fake
 from spile import EngineError, ProbeNotFound, SpecError, StateError, Unsupported
 from spile.command import has_ended
+from spile.systemtap import supervise
+from spile.systemtap.bulk import BulkPipes, online
 from spile.systemtap.command import Needs, Target
 from spile.systemtap.module import compile_module
 from spile.systemtap.options import StapOptions
@@ -280,18 +282,53 @@ def test_nothing_survives_the_death_of_the_parent(
         parent.stdout.close()
 
 
-def test_bulk_names_its_files_and_removes_them(tmp_path: Path) -> None:
-    body = """
-    place = args[args.index("-o") + 1]
-    assert "-b" in args
-    for cpu in (0, 1, 10, 2): open(f"{place}_{cpu}", "wb").write(b"%d" % cpu)
+def test_bulk_modes_pipes_have_names_for_as_long_as_somebody_wants_them(tmp_path: Path) -> None:
+    pipes = BulkPipes()
+    place = Path(pipes.output)
+    body = f"""
+    assert "-b" in args and args[args.index("-o") + 1] == {pipes.output!r}
+    for cpu in {online(Path("/sys/devices/system/cpu/online").read_text())}:
+        open(f"{pipes.output}_{{cpu}}", "wb").write(b"%d" % cpu)
     """
-    with StapProcess.start("", fake(tmp_path, body, bulk=True)) as process:
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    with StapProcess.start("", fake(tmp_path, body, bulk=True), output=pipes.output) as process:
         process.wait(10)
-        files = process.files()
-        assert [path.read_bytes() for path in files] == [b"0", b"1", b"2", b"10"]
-        assert files[0].parent.stat().st_mode & 0o777 == 0o700
-    assert not files[0].parent.exists()
+        cpus = [int(path.name.rpartition("_")[2]) for path in place.parent.iterdir()]
+        assert [os.read(descriptor, 10) for descriptor in pipes.descriptors] == [b"%d" % cpu for cpu in sorted(cpus)]
+    pipes.close()
+    assert not place.parent.exists()
+
+
+def test_cpus_are_read_as_the_kernel_writes_them() -> None:
+    assert online("0-3,6,8-9\n") == [0, 1, 2, 3, 6, 8, 9]
+    assert online("0\n") == [0]
+
+
+def _unloader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int) -> tuple[supervise.Supervisor, Path]:
+    """A supervisor whose module goes at so many tries to unload it."""
+    log = tmp_path / "tries"
+    log.write_text("")
+    program = tmp_path / "unload"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{log}\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(supervise, "loaded", lambda: [] if len(log.read_text().split()) >= tries else ["spile_1"])
+    plan = {"report": 1, "patience": [1], "unload": [str(program)], "module": "", "parent": 0, "script": None}
+    return supervise.Supervisor({**plan, "timeout": 1}, []), log
+
+
+def test_a_module_that_is_busy_is_unloaded_as_soon_as_it_lets_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, log = _unloader(tmp_path, monkeypatch, tries=4)
+    assert supervisor._unload("spile_1")
+    assert log.read_text().split() == ["spile_1"] * 4
+
+
+def test_a_module_that_never_lets_go_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "UNLOAD_PATIENCE", 0.5)
+    supervisor, log = _unloader(tmp_path, monkeypatch, tries=10**6)
+    assert not supervisor._unload("spile_1")
+    assert log.read_text().split()
 
 
 MODULE = """

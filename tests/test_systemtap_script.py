@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 import spile
 from spile import _native
 from spile.expr import arg, comm, isin, kstack, pid, string
-from spile.spec import Function, ProbeSpec, Profile, SessionSpec
+from spile.spec import Function, ProbeSpec, Profile, SessionSpec, Target
 from spile.systemtap import frames, quoting
 from spile.systemtap.script import generate
-from systemtap_specs import FEATURES, GOLDEN, READ, at_start, probe, session, span
+from systemtap_specs import FEATURES, GOLDEN, READ, SWITCH, at_start, probe, session, span
 
 DATA = Path(__file__).parent / "data" / "systemtap"
 TABLE = Path(__file__).parent.parent / "docs" / "systemtap.md"
@@ -26,13 +26,21 @@ TABLE = Path(__file__).parent.parent / "docs" / "systemtap.md"
 REFUSED = {
     "tracepoint, its fields": "raw_tracepoint",
     "tracepoint of syscalls": "raw_syscalls",
-    'capture="*"': "name them",
     "ustack": "symbols",
     "arg[0]": "arg.name",
     "string() of more than 8 KB": "limit=",
     "~ of a field": "wide",
     'attach="fentry"': "kprobes",
 }
+
+
+#: What the kernel's BTF says of a function.
+ARGUMENTS = {"vfs_read": ["file", "buf", "count", "pos"]}
+
+
+def arguments(target: Target) -> list[str]:
+    """Without a kernel."""
+    return ARGUMENTS[target.spelling.partition(":")[2]]
 
 
 def documented() -> dict[str, str]:
@@ -57,10 +65,10 @@ def test_each_feature_is_written_or_refused_as_the_documentation_says(feature: s
     assert documented()[feature] == ("no" if feature in REFUSED else "yes")
     if feature in REFUSED:
         with pytest.raises(spile.Unsupported, match=re.escape(REFUSED[feature])) as caught:
-            generate(FEATURES[feature]())
+            generate(FEATURES[feature](), arguments=arguments)
         assert "engine='bpf' can" in str(caught.value)
     else:
-        assert "probe kernel." in generate(FEATURES[feature]()).text or feature == "profile"
+        assert "probe kernel." in generate(FEATURES[feature](), arguments=arguments).text or feature == "profile"
 
 
 def test_the_table_of_features_is_complete() -> None:
@@ -70,7 +78,7 @@ def test_the_table_of_features_is_complete() -> None:
 @pytest.mark.parametrize("feature", sorted(set(FEATURES) - set(REFUSED)))
 def test_a_decoder_takes_the_schemas(feature: str) -> None:
     spec = FEATURES[feature]()
-    script = generate(spec)
+    script = generate(spec, arguments=arguments)
     engine = _native.Engine.stream(spec.to_json(), script.schemas, b"")
     assert [event["id"] for event in engine.events()] == [schema["id"] for schema in json.loads(script.schemas)]
 
@@ -198,3 +206,18 @@ def test_numbers_keep_their_bits(value: int) -> None:
 def test_a_span_takes_its_starts_values_along() -> None:
     text = generate(span(who=at_start(comm))).text
     assert "saved_2_0[key] = s2_0" in text and "c3_0 = s2_0" in text
+
+
+def test_everything_is_what_the_kernel_says_a_function_is_called_with() -> None:
+    wildcard = SessionSpec((ProbeSpec("p", (READ,), capture=None), ProbeSpec("q", (Profile(9),), capture=None)))
+    first, second = json.loads(generate(wildcard, arguments=arguments).schemas)
+    assert [field["name"] for field in first["fields"]] == ["spile_time", "spile_cpu", "file", "buf", "count", "pos"]
+    assert [field["name"] for field in second["fields"]] == ["spile_time", "spile_cpu"]
+    for options, refusal in (
+        ({}, "name them"),
+        ({"arguments": arguments, "debuginfo": False}, "debugging information"),
+    ):
+        with pytest.raises(spile.Unsupported, match=refusal):
+            generate(wildcard, **options)  # type: ignore[arg-type]
+    with pytest.raises(spile.Unsupported, match="raw_tracepoint"):
+        generate(SessionSpec((ProbeSpec("p", (SWITCH,), capture=None),)), arguments=arguments)

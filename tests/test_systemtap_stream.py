@@ -105,6 +105,8 @@ def whole(data: bytes) -> list[tuple[int, int]]:
         if len(check) == 4 and total is not None and frame(payload, total)[4 + length : 8 + length] == check:
             if payload[0]:
                 found.append((payload[0], int.from_bytes(payload[1:9], "little")))
+            if payload == b"\0\x05":
+                break  # the script's last word
             at += 8 + length
         else:
             at += 1

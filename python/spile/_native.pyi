@@ -235,6 +235,8 @@ class Engine:
         """Waits until everything that had happened when it was called is in the tables and the queue."""
     def losses(self) -> list[dict[str, Any]]:
         """The ledger: a row for each target, with `probe`, `target` and the counts."""
+    def beyond(self) -> tuple[dict[str, int], tuple[str, ...]]:
+        """What was lost of which no single probe is known, by name, and warnings; nothing of a kernel's rings."""
     def events(self) -> list[dict[str, Any]]:
         """The kinds of event: `id`, `probe` and `target` (indexes), `name`, `fields` (names and types, in order)."""
     def explain(self) -> str:

@@ -37,6 +37,7 @@ class Engine(Protocol):
     def fileno(self) -> int: ...
     def drain(self) -> None: ...
     def losses(self) -> list[dict[str, Any]]: ...
+    def beyond(self) -> tuple[Mapping[str, int], tuple[str, ...]]: ...
     def events(self) -> list[dict[str, Any]]: ...
     def table(self, probe: int, aggregate: int) -> NativeTable: ...
     def explain(self) -> str: ...
@@ -75,18 +76,26 @@ class Choice:
             _name_what_works(error, spec)
             raise
 
+    def check_target(self, command: Any, pid: int | None, cgroup: Any) -> None:
+        """Refuses a target of this machine for a script that runs on another one."""
+        if self.systemtap is None or self.systemtap.remote is None:
+            return
+        for name, value in (("command", command), ("pid", pid)):
+            if value is not None:
+                raise SpecError(
+                    f"{name}= is of this machine, and with remote= the script runs on another: leave it out, and "
+                    "filter there, such as by where=comm == '…'",
+                    f"target.{name}",
+                )
+        if cgroup is not None and not isinstance(cgroup, int):
+            raise SpecError(f"cgroup={cgroup!r} would be looked up on this machine: give its id there", "target.cgroup")
+
     @property
     def options(self) -> StapOptions:
         """How stap is run."""
         from .systemtap.options import StapOptions
 
         return self.systemtap or StapOptions()
-
-
-def beyond(engine: Engine) -> tuple[Mapping[str, int], tuple[str, ...]]:
-    """What an engine lost of which no single probe is known, and its warnings; nothing for engines that always know."""
-    numbers, warnings = getattr(engine, "numbers", dict), getattr(engine, "warnings", tuple)
-    return numbers(), warnings()
 
 
 def _name_what_works(error: Error, spec: SessionSpec) -> None:

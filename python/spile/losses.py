@@ -84,6 +84,7 @@ _BEYOND = {
     "transport_failures": "{:,} prints found no room in SystemTap's buffer: raise StapOptions(buffer=)",
     "skipped_hits": "{:,} hits were skipped by SystemTap, which doesn't nest probes and doesn't wait long for a table",
     "failed_handlers": "{:,} of SystemTap's handlers failed half way",
+    "missing": "{:,} prints that SystemTap numbered are in no CPU's stream: raise StapOptions(buffer=)",
     "rows_missing": "{:,} rows of tables never arrived: their counts are too small",
 }
 _COUNTS = tuple(field.name for field in fields(ProbeLosses))

@@ -100,6 +100,7 @@ class Session(Declaring):
             raise SpecError(f"there is no transport {transport!r}{alternatives(transport, TRANSPORTS)}", "transport")
         self._transport = transport
         self._choice = engines.Choice(engine, interval, systemtap)
+        self._choice.check_target(command, pid, cgroup)
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._exclude_self = bool(exclude_self) and pid != os.getpid()
@@ -356,7 +357,7 @@ class Session(Declaring):
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,
-            beyond=engines.beyond(self._running.engine),
+            beyond=self._running.engine.beyond(),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from lab.prepared import Preparation, Prepared
 from spile import EngineError, PrivilegeError
 from spile.command import has_ended
+from spile.systemtap.bulk import BulkPipes
 from spile.systemtap.options import StapOptions
 from spile.systemtap.process import StapProcess
 from spile.systemtap.supervise import loaded
@@ -63,10 +65,11 @@ def script_of(module: Path) -> str:
     return module.with_suffix(".stp").read_text()
 
 
-def start(prepared: Prepared, name: str, **options: object) -> StapProcess:
+def start(prepared: Prepared, name: str, *, output: str | None = None, **options: object) -> StapProcess:
     assert modules() == []
     module = prepared.module(name)
-    return StapProcess.start(script_of(module), StapOptions(module=module, **options))  # type: ignore[arg-type]
+    chosen = StapOptions(module=module, **options)  # type: ignore[arg-type]
+    return StapProcess.start(script_of(module), chosen, output=output)
 
 
 def read_to_the_end(descriptor: int) -> bytes:
@@ -103,6 +106,7 @@ def test_one_module_runs_twice_at_once(prepared: Prepared) -> None:
 PARENT = """
 import os, sys, time
 sys.path[:0] = {path!r}
+from spile.systemtap.bulk import BulkPipes
 from spile.systemtap.options import StapOptions
 from spile.systemtap.process import StapProcess
 process = StapProcess.start({script!r}, StapOptions(module={module!r}))
@@ -168,14 +172,25 @@ def test_a_reader_that_goes_away_ends_it(prepared: Prepared) -> None:
     assert modules() == []
 
 
-def test_bulk_writes_a_file_for_each_cpu(prepared: Prepared) -> None:
-    with start(prepared, "spile_life_bulk", bulk=True) as process:
-        assert wait_until(lambda: sum(path.stat().st_size for path in process.files()) > 10_000), process.log
-        ended = process.stop()
-        assert (ended.returncode, ended.killed) == (0, False), process.log
-        files = process.files()
-        assert len(files) == os.cpu_count()
-        assert any(b"end\n" in path.read_bytes() for path in files)
+def test_bulk_mode_writes_a_stream_for_each_cpu(prepared: Prepared) -> None:
+    pipes = BulkPipes()
+    try:
+        with start(prepared, "spile_life_bulk", output=pipes.output, bulk=True) as process:
+            got = dict.fromkeys(pipes.descriptors, b"")
+
+            def read() -> None:
+                for descriptor in got:
+                    with contextlib.suppress(BlockingIOError):
+                        got[descriptor] += os.read(descriptor, 1 << 20)
+
+            assert wait_until(lambda: read() or sum(map(len, got.values())) > 10_000), process.log
+            ended = process.stop()
+            read()
+            assert (ended.returncode, ended.killed) == (0, False), process.log
+            assert len(got) == os.cpu_count()
+            assert any(b"end\n" in data for data in got.values())
+    finally:
+        pipes.close()
     assert modules() == []
 
 

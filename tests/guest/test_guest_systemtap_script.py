@@ -127,11 +127,10 @@ def test_a_span_pairs_and_balances(prepared: Prepared) -> None:
     # dd's own beginning reads too, in other sizes.
     assert sum(record["count"] == 1 for record in spans) == READS
     assert {record["who"] for record in spans} == {b"dd"}
-    unmatched, replaced, evicted, unstarted, still_open = stream.spans[3]
-    assert (evicted, unstarted) == (0, 0)
-    starts = stream.ledger[1][0]
-    assert starts == stream.ledger[3][0] + replaced + still_open
-    assert stream.ledger[2][0] == stream.ledger[3][0] + unmatched
+    end, start = stream.spans[2, 0], stream.spans[2, 1]
+    assert (start["open_full"], start["faulted"], end["faulted"]) == (0, 0, 0)
+    assert stream.ledger[1][0] == start["opened"] and stream.ledger[3][0] <= start["opened"] - start["overwritten"]
+    assert stream.ledger[2][0] == stream.ledger[3][0] + end["unmatched"]
 
 
 def test_strings_mean_what_they_say(prepared: Prepared) -> None:

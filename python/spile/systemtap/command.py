@@ -147,8 +147,13 @@ def _compiling(options: StapOptions, needs: Needs) -> list[str]:
     words += [word for name in dict.fromkeys((*needs.unwind, *options.unwind)) for word in ("-d", name)]
     if options.suppress_errors:
         words.append("--suppress-handler-errors")
-    for wanted, word in ((options.guru, "-g"), (not options.cache, "--disable-cache"), (options.bulk, "-b")):
-        words += [word] if wanted else []
+    switches = (
+        (options.guru, "-g"),
+        (not options.cache, "--disable-cache"),
+        (options.bulk, "-b"),
+        (options.timing, "-t"),
+    )
+    words += [word for wanted, word in switches if wanted]
     return words
 
 

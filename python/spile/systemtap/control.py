@@ -32,9 +32,10 @@ def dump(probe: int, aggregate: int, rows: str, total: str) -> list[Piece]:
     return [*_of(_DUMP), constant(1, probe), constant(1, aggregate), number(8, rows), number(8, total)]
 
 
-def span(event: int, numbers: list[str]) -> list[Piece]:
-    """A span's numbers since the start, and how many are open now."""
-    return [*_of(_SPAN), constant(1, event), *(number(8, variable) for variable in numbers)]
+def span(probe: int, target: int, numbers: list[str]) -> list[Piece]:
+    """What became of the hits of a span's target since the start, from variables; ``"0"`` for what is not counted."""
+    written = (constant(8, 0) if name == "0" else number(8, name) for name in numbers)
+    return [*_of(_SPAN), constant(1, probe), constant(1, target), *written]
 
 
 def _of(kind: int) -> list[Piece]:

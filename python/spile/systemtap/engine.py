@@ -12,15 +12,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from ..errors import EngineError, SpecError
-from .command import Needs, StapCommand, Target, run_command
+from ..errors import EngineError, Unsupported
+from ..expr.stack import StackTrace
+from ..spec import Function, FunctionReturn
+from .bulk import BulkPipes
+from .command import Needs, StapCommand, run_command
+from .command import Target as StapTarget
 from .options import StapOptions
 from .process import StapProcess
 from .script import Script, generate
 
 if TYPE_CHECKING:
     from .._native import Batch, NativeTable
-    from ..spec import SessionSpec
+    from ..spec import SessionSpec, Target
 
 #: Seconds between two looks at whether the probes are attached.
 _PAUSE = 0.01
@@ -33,28 +37,30 @@ class SystemtapEngine:
         self, spec: SessionSpec, classes: Sequence[type[Any] | None] | None, options: StapOptions, interval: float
     ) -> None:
         """Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write."""
-        if options.bulk:
-            raise SpecError(
-                "a session reads one stream while it runs, and bulk mode writes files to be read later: leave it out",
-                "systemtap.bulk",
-            )
         self.options = options
+        self._spec = spec
         self.script: Script = made(spec, options, interval)
         self._process: StapProcess | None = None
-        # The reader's descriptor is the decoder's from now on; the writer's is stap's from the start on.
-        reader, self._writer = os.pipe()
+        self._bulk = BulkPipes() if options.bulk else None
+        # The readers' descriptors are the decoder's from now on; the writer's is stap's from the start on.
+        if self._bulk is not None:
+            readers, self._writer = self._bulk.descriptors, os.open(os.devnull, os.O_WRONLY)
+        else:
+            reader, self._writer = os.pipe()
+            readers = [reader]
         try:
             self._native = _native.Engine.systemtap(
-                spec.to_json(), self.script.schemas, [reader], classes=list(classes) if classes else None
+                spec.to_json(), self.script.schemas, readers, options.bulk, classes=list(classes) if classes else None
             )
         except BaseException:
-            self._close_writer()
+            self._close_writers()
             raise
         finally:
-            os.close(reader)
+            while readers:
+                os.close(readers.pop())
 
     def __del__(self) -> None:
-        self._close_writer()
+        self._close_writers()
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -76,9 +82,11 @@ class SystemtapEngine:
             return StapProcess.start(
                 self.script.text,
                 self.options,
-                needs(self.script),
-                target=Target(pid=self.script.target),
+                needs(self.script, self.options),
+                target=StapTarget(pid=self.script.target),
                 stdout=self._writer,
+                output=None if self._bulk is None else self._bulk.output,
+                declared=self.script.declared,
             )
         finally:
             self._close_writer()
@@ -89,17 +97,27 @@ class SystemtapEngine:
         if writer >= 0:
             os.close(writer)
 
+    def _close_writers(self) -> None:
+        self._close_writer()
+        if (bulk := getattr(self, "_bulk", None)) is not None:
+            bulk.close()
+
     def _wait_until_ready(self, process: StapProcess) -> None:
         while not self._native.ready:
             if process.poll() is not None:
                 raise process.error() or EngineError("stap ended before its probes were attached", process.log)
+            if self._bulk is not None:
+                self._bulk.check()
             time.sleep(_PAUSE)
         process.ready()
+        if self._bulk is not None:
+            self._bulk.close()
 
     def _abort(self) -> None:
         if self._process is not None:
             self._process.close()
         self._native.stop()
+        self._close_writers()
 
     def stop(self) -> None:
         """Ends the script, reads what it still writes. Raises what made stap end by itself, if something did."""
@@ -154,20 +172,33 @@ class SystemtapEngine:
 
     def losses(self) -> list[dict[str, Any]]:
         """The ledger's rows."""
-        return self._native.losses()
+        rows = self._native.losses()
+        for row, missed in self._missed(rows):
+            row["missed"] += missed
+            row["hits"] += missed
+        return rows
 
-    def numbers(self) -> Mapping[str, int]:
-        """What was lost of which no single probe is known: what stap says at its end, and what the stream shows."""
-        stream = self._native.stream_numbers()
-        told: dict[str, int] = {name: stream[name] for name in ("gaps", "skipped", "corrupt", "rows_missing")}
-        if self._process is not None:
-            said = self._process.losses()
-            told |= {"transport_failures": said.transport, "skipped_hits": said.skipped, "failed_handlers": said.errors}
-        return told
+    def _missed(self, rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+        """Hits that the kernel missed, where stap says whose they are, and only one probe stands there."""
+        told = {} if self._process is None else self._process.losses().missed
+        at: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+        for row in rows:
+            # A span has none of its own.
+            for target in self._spec.probes[row["probe"]].targets[row["target"] :][:1]:
+                if isinstance(target, Function):
+                    at.setdefault((target.name, isinstance(target, FunctionReturn)), []).append(row)
+        found = [(at.get(place, []), count) for place, count in told.items()]
+        return [(only[0], count) for only, count in found if len(only) == 1]
 
-    def warnings(self) -> tuple[str, ...]:
-        """What went otherwise than asked, though the script ran."""
-        return () if self._process is None else self._process.warnings()
+    def beyond(self) -> tuple[Mapping[str, int], tuple[str, ...]]:
+        """What was lost of which no single probe is known, by stap's last words and the stream's gaps; and warnings."""
+        told, warnings = self._native.beyond()
+        if self._process is None:
+            return told, warnings
+        said = self._process.losses()
+        skipped = said.skipped - sum(count for _, count in self._missed(self._native.losses()))
+        told |= {"transport_failures": said.transport, "skipped_hits": skipped, "failed_handlers": said.errors}
+        return told, (*warnings, *self._process.warnings())
 
     def explain(self) -> str:
         """The command line and the script."""
@@ -181,17 +212,40 @@ class SystemtapEngine:
 
 def made(spec: SessionSpec, options: StapOptions, interval: float) -> Script:
     """The script for a spec, with the limits that the options set."""
-    if options.max_map_entries is None:
-        return generate(spec, interval=interval, debuginfo=options.dwarf)
-    return generate(spec, interval=interval, debuginfo=options.dwarf, entries=options.max_map_entries)
+    if options.remote is not None:
+        refuse_stacks(spec)
+    is_here = options.remote is None and options.kernel is None
+    more = {} if options.max_map_entries is None else {"entries": options.max_map_entries}
+    known = _arguments if is_here else None
+    return generate(spec, interval=interval, debuginfo=options.dwarf, arguments=known, **more)
+
+
+def _arguments(target: Target) -> list[str]:
+    """The names of what a target is called with, by this kernel's BTF."""
+    named = [name for name, _ in _native.probe_fields(target.kind, target.spelling.partition(":")[2])]
+    # A return has what it returns too, which is no field.
+    return [name for name in named if not (isinstance(target, FunctionReturn) and name == "ret")]
+
+
+def refuse_stacks(spec: SessionSpec) -> None:
+    """Refuses stacks where their addresses are another kernel's: they would get the names of this one."""
+    for probe in spec.probes:
+        asked = [named.expr for named in probe.capture or ()] + [node for each in probe.aggregates for node in each.by]
+        if any(isinstance(part, StackTrace) for node in asked for part in node.walk()):
+            raise Unsupported(
+                f"probe {probe.name!r}: stacks with remote=: their addresses would be named by this machine's "
+                "symbols; run the session there, or count without stacks"
+            )
 
 
 def command(script: Script, options: StapOptions) -> StapCommand:
-    """What `SystemtapEngine` would run."""
-    return run_command(options, needs(script), target=Target(pid=script.target))
+    """What `SystemtapEngine` would run; in bulk mode with files of that name in the working folder."""
+    output = "cpu" if options.bulk else None
+    return run_command(options, needs(script, options), target=StapTarget(pid=script.target), output=output)
 
 
-def needs(script: Script) -> Needs:
-    """What the script needs of its stap. The tracer's process differs from run to run."""
-    values = {} if script.tracer is None else {script.tracer: os.getpid()}
+def needs(script: Script, options: StapOptions) -> Needs:
+    """What the script needs of its stap. The tracer's process differs from run to run; elsewhere it is nobody's."""
+    is_here = script.tracer is not None and options.remote is None
+    values = {str(script.tracer): os.getpid()} if is_here else {}
     return Needs(dict(script.definitions), script.buffer, values=values)

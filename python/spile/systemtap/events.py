@@ -6,8 +6,9 @@ handler.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spile.expr.node import ValueNode
 from spile.spec import ProbeSpec
@@ -16,6 +17,9 @@ from spile.systemtap.columns import Column, Sizes
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
 from spile.systemtap.text import Lines
+
+if TYPE_CHECKING:
+    from spile.systemtap.spans import Spot
 
 #: A record has 16 columns. Of an event's, time and CPU are two; of a row's, the count is one.
 _MOST_VALUES = 14
@@ -42,8 +46,6 @@ class Event:
         """The event of a probe's target. A probe that sends nothing has the columns of its keys alone."""
         taken: dict[ValueNode, Column] = {}
         listed: list[Column] = []
-        if spec.capture is None and spec.deliver:
-            refuse('capture="*", for which fields a probe has only the kernel knows: name them')
         for named in (spec.capture or ()) if spec.deliver else ():
             made = columns.column(named.name, f"c{number}_{len(listed)}", named.expr, place, sizes, number, "capture")
             taken.setdefault(named.expr, made)
@@ -68,10 +70,6 @@ class Event:
         listed = [column.schema() for column in fields]
         return {"id": self.id, "probe": self.probe, "target": self.target, "fields": listed, "keys": keys}
 
-    def counted(self, number: str) -> str:
-        """A line that counts a hit under one of the ledger's numbers."""
-        return f"{number}_{self.id} <<< 1"
-
     @property
     def fates(self) -> list[str]:
         """What may become of a hit, each a global that counts.
@@ -89,13 +87,16 @@ class Event:
         """A line that counts a hit."""
         return f"{fate}_{self.id} <<< 1"
 
-    def tested(self) -> Lines:
-        """Lines that leave the handler where the condition does not hold."""
+    def tested(self, spots: Sequence[Spot] = ()) -> Lines:
+        """Lines that leave the handler where the condition does not hold, for the spans that meet here too."""
         if self.test is None:
             return []
+        faulted, filtered = (
+            "; ".join([self.met(fate), *(spot.met(fate) for spot in spots)]) for fate in ("faulted", "filtered")
+        )
         return [
-            f"try {{ holds = {self.test} }} catch {{ {self.met('faulted')}; next }}",
-            f"if (!holds) {{ {self.met('filtered')}; next }}",
+            f"try {{ holds = {self.test} }} catch {{ {faulted}; next }}",
+            f"if (!holds) {{ {filtered}; next }}",
         ]
 
     def pieces(self) -> list[frames.Piece]:

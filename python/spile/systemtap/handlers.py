@@ -14,9 +14,9 @@ from spile.systemtap import frames, quoting
 from spile.systemtap.events import Event
 from spile.systemtap.needs import Needs
 from spile.systemtap.places import TIME
-from spile.systemtap.spans import Span
+from spile.systemtap.spans import Span, Spot
 from spile.systemtap.tables import Table
-from spile.systemtap.text import Lines, block
+from spile.systemtap.text import Lines, block, height
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class End:
 
     span: Span
     key: ValueNode
+    spot: Spot
     #: What it makes of a hit of this probe.
     event: Event
 
@@ -35,6 +36,7 @@ class Start:
 
     span: Span
     key: ValueNode
+    spot: Spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,22 @@ class Handler:
     ends: list[End]
     starts: list[Start]
 
-    def lines(self, tables: Sequence[Table], unseen: str, needs: Needs) -> Lines:
-        """The probe; `unseen` is a condition under which the session does not see the hit."""
-        events = [*(end.event for end in self.ends), self.event]
-        is_shared = sum(_prints(event, tables) for event in events) > 1
-        body: list[str | Lines] = [*self.event.tested()]
+    def lines(self, tables: Sequence[Table], unseen: str, needs: Needs) -> tuple[Lines, list[tuple[int, int]]]:
+        """The probe, and from its top down how many lines are about which of the session's probes.
+
+        `unseen` is a condition under which the session does not see the hit.
+        """
+        own = self.event.probe
+        is_shared = sum(_prints(event, tables) for event in [*(end.event for end in self.ends), self.event]) > 1
+        spots = [end.spot for end in self.ends] + [start.spot for start in self.starts]
+        parts: list[tuple[int, Lines]] = [(own, self.event.tested(spots))]
         for end in self.ends:
             then = _recorded(end.event, tables, is_shared, needs)
-            body += end.span.ended(end.key, self.event.place, then)
+            parts.append((end.span.index, end.span.ended(end.key, self.event.place, end.spot, then)))
         for start in self.starts:
-            body += start.span.started(start.key, self.event.place)
-        body += _recorded(self.event, tables, is_shared, needs)
+            parts.append((start.span.index, start.span.started(start.key, self.event.place, start.spot)))
+        parts.append((own, _recorded(self.event, tables, is_shared, needs)))
+        body: list[str | Lines] = [line for _, part in parts for line in part]
         first: list[str | Lines] = [f"if ({unseen}) next"] if unseen else []
         if _mentions(body, TIME):
             first.append(f"{TIME} = ktime_get_ns()")
@@ -64,7 +71,8 @@ class Handler:
             body.append(f"{needs.function('spile_even')}(used)")
         target = self.event.spec.targets[self.event.target]
         remark = f"# {quoting.remark(self.event.spec.name)}: {quoting.remark(target.spelling)}, event {self.event.id}"
-        return [remark, *block(f"probe {self.event.place.point()}", [*first, *body])]
+        lines = [remark, *block(f"probe {self.event.place.point()}", [*first, *body])]
+        return lines, [(2 + height(first), own), *((height(part), probe) for probe, part in parts)]
 
 
 def _prints(event: Event, tables: Sequence[Table]) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -60,6 +60,8 @@ class Message:
     """The names that stap proposes, nearest first."""
     count: int = 0
     skipped: int = 0
+    declared: str | None = None
+    """Whose line it is: which probe, and where the user declared it."""
 
 
 _RULES: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
@@ -118,8 +120,9 @@ class Reader:
     MOST_LINES = 200
     LONGEST_LINE = 16 << 10
 
-    def __init__(self, passed: int = 0) -> None:
-        """`passed` is what was done before: 4 where the module is there already."""
+    def __init__(self, passed: int = 0, declared: Callable[[int], str | None] | None = None) -> None:
+        """`passed` is what was done before: 4 where the module is there already; `declared` knows whose a line is."""
+        self._declared = declared
         self._rest = b""
         self._cutting = False
         self._block: list[str] = []
@@ -209,6 +212,8 @@ class Reader:
             self.passed = max(self.passed, min(message.count, 4))  # of pass 5 it says the start
         elif message.kind is Kind.PASS_FAILED:  # which stap says after it has said how long the pass took
             self.passed = min(self.passed, message.count - 1)
+        if message.line is not None and self._declared is not None:
+            message = replace(message, declared=self._declared(message.line))
         if len(self._messages) < self.MOST_MESSAGES or message.kind in _COUNTED:
             self._messages.append(message)
         else:

@@ -49,7 +49,9 @@ class StapOptions:
     guru: bool = False
     """Lets the script hold embedded C (``-g``). spile's own scripts hold none."""
     bulk: bool = False
-    """A file for each CPU in place of one stream (``-b``)."""
+    """A stream for each CPU, put in the order of time here, in place of one (``-b``)."""
+    timing: bool = False
+    """SystemTap times its probes (``-t``), and says whose hits the kernel missed, which else is one number for all."""
     cache: bool = True
     """Whether stap may use again the module of the same script (``--disable-cache`` otherwise)."""
     kernel: Path_ | None = None

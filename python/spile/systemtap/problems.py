@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .process import Ended
 
 
+_MISSED = re.compile(r"missed k(?:ret)?probe\S* on '(?P<point>k\w+\.function\(\"(?P<name>\w+)[^\"]*\"\)[\w.]*)'")
+
+
 @dataclass(frozen=True)
 class StapLosses:
     """What SystemTap says that it lost, since the start. It says so when it ends, and of no single probe."""
@@ -36,6 +39,16 @@ class StapLosses:
     """Handlers that failed half way: a fault, too many statements, a full array."""
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Of the skipped ones, how many for which reason, where stap knows."""
+
+    @property
+    def missed(self) -> dict[tuple[str, bool], int]:
+        """Of the skipped ones, those that the kernel missed: by the function, and whether at its return. Told by -t."""
+        told: dict[tuple[str, bool], int] = {}
+        for reason, count in self.reasons.items():
+            if found := _MISSED.fullmatch(reason):
+                place = found["name"], found["point"].endswith(".return")
+                told[place] = told.get(place, 0) + count
+        return told
 
 
 def losses_of(reader: Reader) -> StapLosses:
@@ -153,6 +166,9 @@ def _release(options: StapOptions) -> str:
 
 
 def _line(message: Message) -> str:
+    """Where the mistake is: in the user's own file, if that is known."""
+    if message.declared is not None:
+        return f" ({message.declared})"
     return f" (line {message.line} of the script)" if message.line is not None else ""
 
 
@@ -261,7 +277,9 @@ def _refused(message: Message, reader: Reader, _options: StapOptions) -> Error:
 
 def _worded(text: str) -> Callable[[Message, Reader, StapOptions], Error]:
     return lambda message, reader, _options: EngineError(
-        text.format(said=message.text.removeprefix("ERROR: "), count=message.count), reader.log()
+        text.format(said=message.text.removeprefix("ERROR: "), count=message.count)
+        + (f" ({message.declared})" if message.declared is not None else ""),
+        reader.log(),
     )
 
 

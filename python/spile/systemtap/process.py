@@ -4,14 +4,14 @@ In: a script and `StapOptions`. Out: the descriptor of its binary output, which 
 errors and warnings; what it lost, as numbers. It never reads the output, and never waits longer than it was told to.
 
     process = StapProcess.start(script, options, Needs({"MAXSTRINGLEN": 512}), target=Target(pid=42))
-    fd = process.take_stdout()          # yours from now on; or, with options.bulk, read process.files()
+    fd = process.take_stdout()          # yours from now on; with options.bulk it is `output`'s files that are written
     …                                   # the decoder sees the control record "ready":
     process.ready()                     # no start_timeout from now on
     process.poll()                      # None while it runs, else how it `Ended`
     process.error()                     # why it ended by itself, typed; None while it runs and for a good end
     process.stop()                      # SIGINT, SIGTERM, SIGKILL, the module unloaded. Somebody must go on reading!
     process.warnings(); process.losses()        # losses are complete after the end: stap counts them then
-    process.close()                     # removes the temporary folder
+    process.close()                     # ends what still runs
 
 stderr is read by a thread always, so that a flood of messages can't block stap. stap itself runs below a small process
 of its own (`supervise`), which ends it when this one dies, by whatever signal, and unloads its module.
@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +40,7 @@ from .command import Needs, StapCommand, Target, run_command, unload_command
 from .messages import Reader
 from .options import StapOptions
 from .problems import StapLosses, losses_of, packages, problem_of, warnings_of
+from .supervise import UNLOAD_PATIENCE
 
 PATIENCE = (10.0, 3.0)
 """Seconds that stap gets to end by SIGINT (its end probes print their tables meanwhile), then by SIGTERM."""
@@ -74,16 +76,15 @@ class StapProcess:
         command: StapCommand,
         options: StapOptions,
         script: str | None = None,
-        folder: Path | None = None,
         *,
         where: Path | None = None,
         stdout: int | None = None,
+        declared: Callable[[int], str | None] | None = None,
     ) -> None:
-        """Starts `command` in the folder `where`; `folder` is bulk mode's, which goes with this."""
+        """Starts `command` in the folder `where`; `declared` knows which probe a line of the script is about."""
         self.command = command
         self.options = options
-        self._folder = folder
-        self._reader = Reader(passed=0 if command.reads_script else 4)
+        self._reader = Reader(0 if command.reads_script else 4, declared)
         self._lock = threading.Lock()
         self._reports: list[dict[str, Any]] = []
         self._ended: Ended | None = None
@@ -102,10 +103,13 @@ class StapProcess:
         *,
         target: Target | None = None,
         stdout: int | None = None,
+        output: str | None = None,
+        declared: Callable[[int], str | None] | None = None,
     ) -> Self:
         """Starts stap on the script; with ``options.module`` staprun on that module, which must be of this script.
 
-        It writes to the descriptor `stdout`, which stays the caller's, or to a pipe that `take_stdout` gives.
+        It writes to the descriptor `stdout`, which stays the caller's, or to a pipe that `take_stdout` gives; in bulk
+        mode to `output` with ``_0``, ``_1``, … for the CPUs. `declared` gives errors the place of the user's own line.
 
         Raises Unsupported, naming the packages, when the program is not there, OSError when it can't be executed, and
         SpecError for a module of another script.
@@ -113,14 +117,8 @@ class StapProcess:
         chosen = options or StapOptions()
         if chosen.module is not None:
             _check_module(Path(chosen.module), script)
-        folder = Path(tempfile.mkdtemp(prefix="spile-stap-")) if chosen.bulk else None
-        try:
-            command = run_command(chosen, needs, target=target, output=str(folder / "cpu") if folder else None)
-            return cls(command, chosen, script if command.reads_script else None, folder, stdout=stdout)
-        except BaseException:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
+        command = run_command(chosen, needs, target=target, output=output)
+        return cls(command, chosen, script if command.reads_script else None, stdout=stdout, declared=declared)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -130,12 +128,6 @@ class StapProcess:
             raise StateError("the stream's descriptor has been taken before")
         descriptor, self._stdout = self._stdout, None
         return descriptor
-
-    def files(self) -> list[Path]:
-        """Bulk mode's files that there are, one for each CPU, by its number."""
-        if self._folder is None:
-            return []
-        return sorted(self._folder.glob("cpu_*"), key=lambda path: int(path.name.rpartition("_")[2]))
 
     def ready(self) -> None:
         """All probes are attached (the stream said so)."""
@@ -157,21 +149,19 @@ class StapProcess:
         """
         self._asked = True
         self._order("stop", *patience)
-        # The supervisor keeps to its deadlines; a machine that is very busy gets some time on top.
-        if self._over.wait(sum(patience) + 60) and self._ended is not None:
+        # The supervisor keeps to its deadlines, unloading included; a busy machine gets some time on top.
+        if self._over.wait(sum(patience) + 2 * UNLOAD_PATIENCE) and self._ended is not None:
             return self._ended
         self._supervisor.kill()
         self._over.wait(10)
         return self._ended or Ended(None, asked=True, killed=True)
 
     def close(self) -> None:
-        """Ends it, if it runs, and removes what it left."""
+        """Ends it, if it runs."""
         if self._ended is None:
             self.stop((0.5, 0.5))
         if self._stdout is not None:
             os.close(self.take_stdout())
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -7,11 +7,13 @@ one) is told on the command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from spile.errors import Unsupported
-from spile.spec import Function, ProbeSpec, SessionSpec, SpanSide, SpanSpec
+from spile.expr.field import Field
+from spile.spec import Function, NamedExpr, ProbeSpec, Profile, SessionSpec, SpanSide, SpanSpec, Target, Tracepoint
 from spile.systemtap import control, frames, quoting
 from spile.systemtap.columns import Sizes
 from spile.systemtap.events import Event
@@ -21,10 +23,10 @@ from spile.systemtap.handlers import End, Handler, Start
 from spile.systemtap.needs import Needs
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
-from spile.systemtap.spans import NUMBERS as SPAN_NUMBERS
-from spile.systemtap.spans import EndPlace, Saved, Span
+from spile.systemtap.spans import FATES as SPAN_FATES
+from spile.systemtap.spans import EndPlace, Saved, Span, Spot
 from spile.systemtap.tables import Table
-from spile.systemtap.text import Lines, block, joined
+from spile.systemtap.text import Lines, block, height, joined
 
 #: The most that one byte can name, 0 being what the script says of itself.
 _MOST_EVENTS = 255
@@ -39,6 +41,8 @@ _LIMITS = {
     "STP_NO_OVERLOAD": 1,
 }
 _DEFAULT_ENTRIES = 4096
+#: The names of what a target is called with, as the kernel's own description of its types has them.
+Arguments: TypeAlias = Callable[[Target], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,12 @@ class Script:
     tracer: str | None
     #: The process to follow (``-x``), or None.
     target: int | None
+    #: Lines that are about a probe of the session: the first, the last, which probe and where it is declared.
+    places: tuple[tuple[int, int, str], ...] = ()
+
+    def declared(self, line: int) -> str | None:
+        """Which of the session's probes a line is about, if it is about one."""
+        return next((place for first, last, place in self.places if first <= line <= last), None)
 
     @property
     def arguments(self) -> list[str]:
@@ -66,16 +76,21 @@ class Script:
 
 
 def generate(
-    spec: SessionSpec, *, interval: float = 1.0, debuginfo: bool = True, entries: int = _DEFAULT_ENTRIES
+    spec: SessionSpec,
+    *,
+    interval: float = 1.0,
+    debuginfo: bool = True,
+    entries: int = _DEFAULT_ENTRIES,
+    arguments: Arguments | None = None,
 ) -> Script:
     """The script for a spec.
 
     Every `interval` seconds it empties its tables and tells its numbers. With `debuginfo` functions are found by the
     kernel's debugging information, which names their arguments; without it by their symbols. A table has at most
-    `entries` rows in the kernel. Raises Unsupported for what SystemTap has no words for, all of it together, and
-    SpecError for names and literals that can't be written.
+    `entries` rows in the kernel. `arguments` knows what ``capture="*"`` stands for. Raises Unsupported for what
+    SystemTap has no words for, all of it together, and SpecError for names and literals that can't be written.
     """
-    return _Generator(spec, interval, debuginfo, entries).script()
+    return _Generator(spec, interval, debuginfo, entries, arguments).script()
 
 
 def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
@@ -88,16 +103,20 @@ def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
 
 
 class _Generator:
-    def __init__(self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int) -> None:
+    def __init__(
+        self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int, arguments: Arguments | None
+    ) -> None:
         self.spec = spec
+        self.arguments = arguments
         self.milliseconds = max(10, round(interval * 1000))
         self.debuginfo = debuginfo
         self.needs = Needs()
         self.filter = Filter(spec.target, debuginfo)
         self.sizes = Sizes(spec.limits.stack_depth)
-        #: One of each kind of record; a span's ends have one together.
+        #: One of each kind of record.
         self.records: list[Event] = []
         self.spans: list[Span] = []
+        self.spots: list[Spot] = []
         self.handlers: list[Handler] = []
         self._lower()
         self.tables = list(self._tables(entries))
@@ -128,31 +147,51 @@ class _Generator:
             place.point()
             if isinstance(target, Function) and probe.attach not in ("auto", "kprobe"):
                 refuse(f"attach={probe.attach!a}, for it has kprobes alone")
-            event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+            named = self._named(probe, target)
+            event = Event.of(named, place, self.sizes, len(self.records) + 1, index, at)
             event.check()
             self.records.append(event)
             self.handlers.append(Handler(event, [], []))
 
+    def _named(self, probe: ProbeSpec, target: Target) -> ProbeSpec:
+        """The probe as it is at one of its targets: everything there is there, by name."""
+        if probe.capture is not None or not probe.deliver or isinstance(target, Profile):
+            return probe if probe.capture is not None else replace(probe, capture=())
+        if isinstance(target, Tracepoint):
+            refuse(
+                f'capture="*" of {target.spelling}, for SystemTap sees what it is called with and not what it records',
+                f"raw_tracepoint({target.name!a}) has that, and engine='bpf' can",
+            )
+        if self.arguments is None:
+            refuse('capture="*" for a kernel that is not this one, whose names nobody here knows: name them')
+        if isinstance(target, Function) and not self.debuginfo:
+            refuse('capture="*" without the kernel\'s debugging information, where arguments have no names')
+        names = self.arguments(target)
+        return replace(probe, capture=tuple(NamedExpr(name, Field((name,))) for name in names))
+
     def _span(self, index: int, probe: ProbeSpec, spec: SpanSpec) -> None:
         span = Span(index, spec, Saved(), self.needs)
-        number = len(self.records) + 1
         starts = [(side, handler) for side in spec.start for handler in self._handlers_of(side)]
         ends = [(side, handler) for side in spec.end for handler in self._handlers_of(side)]
         if not starts or not ends:
             refuse("a span whose starts or ends are refused themselves")
-        events = []
-        for side, handler in ends:
-            end = handler.event.place
-            origin = starts[0][1].event.place
+        for at, (side, handler) in enumerate(ends):
+            end, origin = handler.event.place, starts[0][1].event.place
             place = EndPlace(end.target, self.debuginfo, self.needs, origin=origin, saved_nodes=span.saved, span=index)
-            events.append(Event.of(probe, place, self.sizes, number, index, 0))
-            handler.ends.append(End(span, side.key, events[-1]))
-        for side, handler in starts:
+            named = self._named(probe, end.target)
+            event = Event.of(named, place, self.sizes, len(self.records) + 1, index, at)
+            event.check()
+            spot = Spot.end(index, at, is_filtered=handler.event.test is not None)
+            handler.ends.append(End(span, side.key, spot, event))
+            self.records.append(event)
+            self.spots.append(spot)
+        for at, (side, handler) in enumerate(starts, len(ends)):
+            is_filtered = handler.event.test is not None
+            spot = Spot.start(index, at, restart=spec.restart, is_filtered=is_filtered)
             # Looked at now, for what can't be computed there is refused, and what it needs counts.
-            span.started(side.key, handler.event.place)
-            handler.starts.append(Start(span, side.key))
-        events[0].check()
-        self.records.append(events[0])
+            span.started(side.key, handler.event.place, spot)
+            handler.starts.append(Start(span, side.key, spot))
+            self.spots.append(spot)
         self.spans.append(span)
 
     def _handlers_of(self, side: SpanSide) -> list[Handler]:
@@ -168,18 +207,23 @@ class _Generator:
 
     def script(self) -> Script:
         # What the functions are is known once all else is made.
-        handlers: list[str | Lines] = []
-        for made in self.handlers:
-            handlers += ["", *made.lines(self.tables, self.filter.unseen, self.needs)]
+        handlers = [made.lines(self.tables, self.filter.unseen, self.needs) for made in self.handlers]
         own = ["", *self._ledger(), *self._dumps(), *self._lifetime()]
-        lines: Lines = [
+        lines: list[str | Lines] = [
             *self._head(),
             *self._globals(),
             *(line for function in self.needs.functions() for line in ("", *function.split("\n"))),
             *self.filter.probes(),
-            *handlers,
-            *own,
         ]
+        places: list[tuple[int, int, str]] = []
+        for made, owners in handlers:
+            lines.append("")
+            first = height(lines) + 1
+            for count, index in owners:
+                places.append((first, first + count - 1, self._place(index)))
+                first += count
+            lines += made
+        lines += own
         definitions = {**self.needs.definitions(), **_LIMITS}
         return Script(
             text=joined(lines),
@@ -188,7 +232,14 @@ class _Generator:
             buffer=max(1, self.spec.limits.buffer >> 20),
             tracer=self.filter.tracer,
             target=self.spec.target.pid,
+            places=tuple(places),
         )
+
+    def _place(self, index: int) -> str:
+        """Which probe it is, in the words of the embedded engine's errors."""
+        probe = self.spec.probes[index]
+        at = f", declared at {probe.declared_at}" if probe.declared_at else ""
+        return f"probe {probe.name}{at}"
 
     def _schemas(self) -> str:
         import json
@@ -206,6 +257,7 @@ class _Generator:
         lines = ["", *self.filter.declared()]
         lines += [f"global {', '.join(f'{fate}_{event.id}' for fate in event.fates)}" for event in self.records]
         lines += [line for span in self.spans for line in span.declared()]
+        lines += [spot.declared() for spot in self.spots]
         return [*lines, "global is_ready", *(table.declared() for table in self.tables)]
 
     def _ledger(self) -> Lines:
@@ -216,11 +268,10 @@ class _Generator:
             lines += [f"{fate} = @count({fate}_{event.id})" for fate in event.fates]
             lines.append(f"hits = {' + '.join(event.fates)}")
             lines += _one_of_several(control.ledger(event.id, ["hits", *event.fates]), room, self.needs)
-        for span in self.spans:
-            event = next(event for event in self.records if event.probe == span.index)
-            lines += [f"{number} = @count({number}_{span.index})" for number in SPAN_NUMBERS]
-            numbers = [*SPAN_NUMBERS, f"open_{span.index}"]
-            lines += _one_of_several(control.span(event.id, numbers), room, self.needs)
+        for spot in self.spots:
+            lines += [f"{fate} = @count({spot.name(fate)})" for fate in spot.fates]
+            numbers = [fate if fate in spot.fates else "0" for fate in SPAN_FATES]
+            lines += _one_of_several(control.span(spot.span, spot.index, numbers), room, self.needs)
         lines.append(f"{even}(used)")
         return ["# What became of the hits, since the start.", *block("function spile_tell_numbers ()", lines)]
 

@@ -2,7 +2,7 @@
 
 In: a span of the spec, the places of its starts and ends. Out: lines for the handlers of either. Arrays, keyed by what
 start and end have in common, hold the time of the start and what is wanted of it; where they are full the oldest start
-makes room. A start that is replaced or makes room, and an end without a start, are numbers of the ledger.
+makes room. What becomes of each hit of either is a number of the ledger.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from spile.systemtap.text import Lines, block
 #: Bytes of the kernel's memory that the strings of open starts may take.
 _MEMORY = 32 << 20
 _LEAST = 1024
-#: What the ledger has of each span, besides what it has of any event.
-NUMBERS = ("unmatched", "replaced", "evicted", "unstarted")
+#: What may become of a hit at a span's start, and at its end where that finds none; in the order that the reader wants.
+FATES = ("unmatched", "opened", "already_open", "open_full", "overwritten", "filtered", "faulted")
 
 
 @dataclass(slots=True)
@@ -66,6 +66,41 @@ class EndPlace(Place):
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """One target of one side of a span: its place among them, ends first, and what may become of its hits there.
+
+    Each fate is a global that counts. A hit is counted once; an overwritten start, beside the one that did it.
+    """
+
+    span: int
+    index: int
+    fates: tuple[str, ...]
+
+    @classmethod
+    def end(cls, span: int, index: int, *, is_filtered: bool) -> Spot:
+        """Of an end: where it finds a start, the span's event tells what became of it."""
+        return cls(span, index, ("unmatched", *(["filtered"] if is_filtered else []), "faulted"))
+
+    @classmethod
+    def start(cls, span: int, index: int, *, restart: bool, is_filtered: bool) -> Spot:
+        """Of a start."""
+        again = "overwritten" if restart else "already_open"
+        return cls(span, index, ("opened", again, "open_full", *(["filtered"] if is_filtered else []), "faulted"))
+
+    def name(self, fate: str) -> str:
+        """What the script calls the number."""
+        return f"{fate}_{self.span}_{self.index}"
+
+    def met(self, fate: str) -> str:
+        """A line that counts a hit."""
+        return f"{self.name(fate)} <<< 1"
+
+    def declared(self) -> str:
+        """Globals."""
+        return f"global {', '.join(self.name(fate) for fate in self.fates)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A span, by its probe's index."""
 
@@ -86,33 +121,31 @@ class Span:
         names = [f"starts_{self.index}", *self._arrays()]
         return [
             f"global {', '.join(f'{name}%[{self.room:d}]' for name in names)}",
-            f"global open_{self.index}, {', '.join(f'{number}_{self.index}' for number in NUMBERS)}",
+            f"global open_{self.index}",
         ]
 
-    def started(self, key: ValueNode, place: Place) -> Lines:
+    def started(self, key: ValueNode, place: Place, spot: Spot) -> Lines:
         """Lines of a start's handler."""
         values = [f"s{self.index}_{index} = {value_text(node, place)}" for index, node in enumerate(self.saved.nodes)]
         kept = [f"starts_{self.index}[key] = {TIME}"]
         kept += [f"{array}[key] = s{self.index}_{index}" for index, array in enumerate(self._arrays())]
         if self.spec.restart:
-            first = [f"if ([key] in starts_{self.index}) replaced_{self.index} <<< 1"]
+            first = f"if ([key] in starts_{self.index}) {{ {spot.met('overwritten')}; {spot.met('opened')} }}"
             then: Lines = kept
         else:
-            first = [f"if ([key] in starts_{self.index}) {{ is_new = 0; replaced_{self.index} <<< 1 }}"]
+            first = f"if ([key] in starts_{self.index}) {{ is_new = 0; {spot.met('already_open')} }}"
             then = block("if (is_new)", kept)
         room = [
-            f"else if (open_{self.index} < {self.room:d}) open_{self.index}++",
-            f"else evicted_{self.index} <<< 1",
+            f"else if (open_{self.index} < {self.room:d}) {{ open_{self.index}++; {spot.met('opened')} }}",
+            # The oldest start makes room: of the two one is kept.
+            f"else {spot.met('open_full')}",
         ]
         begun = [f"key = {expressions.number(key, place).text}", *values]
         if not self.spec.restart:
             begun.append("is_new = 1")
-        return [
-            *block("try", [*begun, *first, *room, *then]),
-            f"catch {{ unstarted_{self.index} <<< 1 }}",
-        ]
+        return [*block("try", [*begun, first, *room, *then]), f"catch {{ {spot.met('faulted')} }}"]
 
-    def ended(self, key: ValueNode, place: Place, then: Lines) -> Lines:
+    def ended(self, key: ValueNode, place: Place, spot: Spot, then: Lines) -> Lines:
         """Lines of an end's handler: where there was a start, `then` with its values."""
         taken = [f"since = starts_{self.index}[key]"]
         taken += [f"s{self.index}_{index} = {array}[key]" for index, array in enumerate(self._arrays())]
@@ -122,11 +155,14 @@ class Span:
             "is_end = 0",
             *block(
                 "try",
-                [f"key = {expressions.number(key, place).text}", f"is_end = [key] in starts_{self.index}"],
+                [
+                    f"key = {expressions.number(key, place).text}",
+                    f"is_end = [key] in starts_{self.index}",
+                    f"if (!is_end) {spot.met('unmatched')}",
+                ],
             ),
-            "catch { is_end = 0 }",
+            f"catch {{ {spot.met('faulted')} }}",
             *block("if (is_end)", [*taken, *then]),
-            f"else unmatched_{self.index} <<< 1",
         ]
 
     def _arrays(self) -> list[str]:

@@ -29,7 +29,13 @@ STAGES = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 LOOK_EVERY = 0.5
 """Seconds between looks for the process that owns the module, until it is seen."""
 LAST_PATIENCE = 5.0
-"""Seconds that the kernel gets after a SIGKILL, and a module to let go."""
+"""Seconds that the kernel gets after a SIGKILL."""
+UNLOAD_PATIENCE = 60.0
+"""Seconds that a module gets to let go: what was killed holds it until the kernel has put its files away."""
+UNLOAD_ONCE = 20.0
+"""Seconds of one try to unload it."""
+UNLOAD_PAUSE = (0.05, 2.0)
+"""Seconds between two tries, at first and at most."""
 
 
 class Supervisor:
@@ -177,13 +183,17 @@ class Supervisor:
         return [name for name in loaded() if self.owners and (name.endswith(endings) or name == self.module)]
 
     def _unload(self, name: str) -> bool:
-        until = time.monotonic() + LAST_PATIENCE
-        while name in loaded():
+        """Tries again until it is gone, or its time is."""
+        until, (pause, longest) = time.monotonic() + UNLOAD_PATIENCE, UNLOAD_PAUSE
+        while name in loaded() and time.monotonic() < until:
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                subprocess.run([*self.unload, name], stdin=subprocess.DEVNULL, timeout=LAST_PATIENCE)
-            if time.monotonic() > until:
-                break
-            time.sleep(0.05)
+                # What it says of a module that is busy is no news.
+                subprocess.run(
+                    [*self.unload, name], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=UNLOAD_ONCE
+                )
+            if name in loaded():
+                time.sleep(pause)
+                pause = min(2 * pause, longest)
         return name not in loaded()
 
 

@@ -13,6 +13,11 @@ def block(head: str, body: Lines) -> list[str | Lines]:
     return [f"{head} {{", list(body), "}"]
 
 
+def height(lines: Lines) -> int:
+    """How many lines of text they are."""
+    return sum(1 if isinstance(line, str) else height(line) for line in lines)
+
+
 def joined(lines: Lines) -> str:
     """Text, two spaces for each level."""
     return "".join(f"{line}\n" if line else "\n" for line in _indented(lines, ""))

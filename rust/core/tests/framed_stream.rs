@@ -148,6 +148,39 @@ fn what_is_missing_is_in_the_ledger_and_it_balances() {
     assert_eq!(rows[1], Row { probe: 1, hits: 1, delivered: 1, ..Row::default() });
 }
 
+/// With `-t` SystemTap prints a report there.
+#[test]
+fn what_comes_behind_the_scripts_end_is_no_gap() {
+    let report = b"----- probe hit report: \nkernel.function(\"vfs_read\"), hits: 3\n";
+    for size in [1, 7, 1000] {
+        let data = [&a_read(1, 1), &control(&[5], &[])[..], report, &a_read(2, 2)].concat();
+        let (seen, account) = decode(&usual(), &data, &[size]);
+        assert_eq!((times(&seen), account.numbers().gaps, account.numbers().skipped), (vec![1], 0, 0));
+        assert!(account.has_ended());
+    }
+}
+
+/// The ends of a span are events; its starts are none, and have a row all the same.
+#[test]
+fn a_spans_numbers_are_in_the_ledger_and_are_no_gaps() {
+    let data = [
+        control(&[7, 0, 0], &[4, 0, 0, 0, 0, 2, 1]),
+        control(&[7, 0, 1], &[0, 7, 0, 3, 2, 5, 1]),
+        a_read(1, 1),
+        a_read(2, 2),
+        ledger(1, [3, 1, 2, 0, 0]),
+        control(&[7, 0, 0], &[5, 0, 0, 0, 0, 2, 1]),
+    ];
+    let (_, account) = decode(&usual(), &data.concat(), &[50]);
+    let rows = rows(&account);
+    let end = Row { hits: 11, filtered: 3, delivered: 2, unmatched: 5, faulted: 1, matched: 3, ..Row::default() };
+    let start = Row { target: 1, hits: 16, filtered: 5, faulted: 1, opened: 7, open_full: 3, ..Row::default() };
+    assert_eq!(rows[0], end);
+    assert_eq!(rows[2], Row { overwritten: 2, left_open: 2, ..start });
+    assert!(rows.iter().all(|row| row.balance() == 0));
+    assert_eq!((account.numbers().gaps, account.numbers().corrupt, account.numbers().frames), (0, 0, 6));
+}
+
 #[test]
 fn a_tables_rows_are_records_that_stand_for_many_hits() {
     let row = |tid: i64, count: u64| {

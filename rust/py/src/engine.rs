@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use spile_bpf::engine::Engine as Bpf;
 use spile_bpf::kernel::clock;
 use spile_core::Error;
@@ -245,6 +245,19 @@ impl Engine {
         Ok(dict)
     }
 
+    /// What was lost of which no single probe is known, and warnings, of which there are none here.
+    fn beyond<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyTuple>)> {
+        let dict = PyDict::new(py);
+        if let Some(account) = &self.account {
+            let Numbers { gaps, skipped, corrupt, missing, rows_missing, .. } = py.detach(|| account.numbers());
+            let of_stream = [("gaps", gaps), ("skipped", skipped), ("corrupt", corrupt)];
+            for (name, number) in of_stream.into_iter().chain([("missing", missing), ("rows_missing", rows_missing)]) {
+                dict.set_item(name, number)?;
+            }
+        }
+        Ok((dict, PyTuple::empty(py)))
+    }
+
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.begin()).map_err(raised)
     }
@@ -364,8 +377,12 @@ fn read(spec: &str, schemas: &str) -> Result<(SessionSpec, Vec<EventSchema>), Er
 
 fn names(spec: &SessionSpec, schemas: &[EventSchema]) -> Vec<(u16, String)> {
     let name = |schema: &EventSchema| {
-        let probe = spec.probes.get(schema.probe as usize);
-        let target = probe.and_then(|probe| probe.targets.get(schema.target as usize));
+        let target = spec.probes.get(schema.probe as usize).and_then(|probe| {
+            // A span's events are of its ends' targets.
+            let ends = probe.span.iter().flat_map(|span| &span.end);
+            let ends = ends.filter_map(|side| spec.probes.get(side.probe as usize)).flat_map(|probe| &probe.targets);
+            probe.targets.iter().chain(ends).nth(schema.target as usize)
+        });
         (schema.id, target.map_or_else(String::new, |target| target.last_name()))
     };
     schemas.iter().map(name).collect()

@@ -3,6 +3,7 @@
 //! A source only moves bytes, and what a record means is looked at once: by [`crate::merge`], or by a source that makes
 //! records itself and vouches for them.
 
+mod buffer;
 pub mod framed;
 pub mod packed;
 pub mod pipe;

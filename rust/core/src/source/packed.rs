@@ -17,12 +17,13 @@ mod recent;
 mod usual;
 
 use std::ffi::CStr;
-use std::io::{Empty, ErrorKind, Read};
+use std::io::{Empty, Read};
 use std::sync::Arc;
 
 use self::projection::Projection;
 pub(super) use self::recent::Recent;
 use self::usual::{REACH, Usual};
+use super::buffer::{Buffer, Filled};
 use super::{Progress, Run, Source};
 use crate::error::Error;
 use crate::event::Layouts;
@@ -43,13 +44,10 @@ pub struct PackedSource<R> {
     reader: R,
     plans: Vec<Option<Plan>>,
     recent: Recent,
-    /// Read and not yet decoded: `from..to`.
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// Bytes that are decoded for one read.
     piece: usize,
-    from: usize,
-    to: usize,
-    /// The place of `from` in the stream.
+    /// The place in the stream of the first byte that is not decoded.
     offset: u64,
     clock: Clock,
     state: State,
@@ -116,7 +114,7 @@ impl PackedSource<Empty> {
     /// A whole stream, in memory.
     pub fn recorded(data: Vec<u8>, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
         let source = Self::over(std::io::empty(), packed, stacks)?;
-        Ok(Self { to: data.len(), buffer: data, piece: PIECE, state: State::Ended, ..source })
+        Ok(Self { buffer: Buffer::full(data), piece: PIECE, state: State::Ended, ..source })
     }
 }
 
@@ -125,7 +123,7 @@ impl<R: Read + Send> PackedSource<R> {
     pub fn new(reader: R, packed: Layouts, stacks: Arc<StackTable>) -> Result<Self, Error> {
         let mut source = Self::over(reader, packed, stacks)?;
         let length = CHUNK + source.longest();
-        (source.buffer, source.piece) = (vec![0; length], length);
+        (source.buffer, source.piece) = (Buffer::with_room(length), length);
         Ok(source)
     }
 
@@ -141,10 +139,8 @@ impl<R: Read + Send> PackedSource<R> {
             reader,
             plans,
             recent: Recent::new(stacks),
-            buffer: Vec::new(),
+            buffer: Buffer::with_room(0),
             piece: 0,
-            from: 0,
-            to: 0,
             offset: 0,
             clock,
             state: State::Reading,
@@ -158,36 +154,25 @@ impl<R: Read + Send> PackedSource<R> {
 
     /// Reads once. Whether that was all there is for now.
     fn fill(&mut self) -> Result<bool, Error> {
-        self.buffer.copy_within(self.from..self.to, 0);
-        self.to -= self.from;
-        self.from = 0;
-        let room = &mut self.buffer[self.to..];
-        let length = room.len();
-        loop {
-            match self.reader.read(room) {
-                Ok(0) => {
-                    self.state = State::Ended;
-                    return Ok(true);
-                }
-                Ok(count) => {
-                    self.to += count.min(length);
-                    return Ok(count < length);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-                Err(error) => {
-                    let message = format!("the stream can't be read: {error}");
-                    return Err(Error::Stream { offset: self.offset + self.to as u64, message });
-                }
+        let read = self.buffer.fill(&mut self.reader).map_err(|error| {
+            let offset = self.offset + self.buffer.filled().len() as u64;
+            wrong(offset, format!("the stream can't be read: {error}"))
+        })?;
+        Ok(match read {
+            Filled::Bytes { had_room, .. } => had_room,
+            Filled::Nothing => true,
+            Filled::Ended => {
+                self.state = State::Ended;
+                true
             }
-        }
+        })
     }
 
     /// Decodes every whole record that was read. Whether it stopped before that: the run is full, or it was enough.
     fn decode(&mut self, run: &mut Run) -> Result<bool, Error> {
-        let (start, offset) = (self.from, self.offset);
+        let (start, offset) = (self.buffer.from, self.offset);
         let stop = start.saturating_add(self.piece);
-        let bytes = &self.buffer[..self.to];
+        let bytes = self.buffer.filled();
         let mut at = start;
         let outcome = loop {
             let rest = &bytes[at..];
@@ -220,7 +205,7 @@ impl<R: Read + Send> PackedSource<R> {
                 Err(Stop::Garbage(at, message)) => break Err(wrong(place + at as u64, message)),
             }
         };
-        self.from = at;
+        self.buffer.from = at;
         self.offset += (at - start) as u64;
         outcome
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::control::{Control, Counted, TableId};
+use super::control::{Control, Counted, Paired, TableId};
 use crate::event::Layouts;
-use crate::loss::Row;
+use crate::loss::{self, Row};
 
 /// A session's account.
 #[derive(Debug, Default)]
@@ -43,8 +43,12 @@ pub(super) struct State {
     counted: Vec<Option<Counted>>,
     decoded: Vec<u64>,
     tables: BTreeMap<(u8, u8), Tally>,
+    /// By a span's probe and target.
+    spans: BTreeMap<(u32, u32), Paired>,
     is_ready: bool,
     has_ended: bool,
+    /// Behind the latest event of all sources.
+    pub(super) latest: u64,
     /// Bulk mode: prints seen, and the highest number.
     prints: u64,
     highest: u64,
@@ -86,12 +90,16 @@ impl State {
             Control::Ledger(id, counted) => {
                 let id = usize::from(id);
                 self.counted.resize(self.counted.len().max(id + 1), None);
-                self.counted[id] = Some(counted);
+                self.counted[id] = Some(self.counted[id].unwrap_or_default().later(counted));
             }
             Control::Dump { table, rows, sum } => {
                 let tally = self.table(table);
                 tally.rows_written = tally.rows_written.wrapping_add(rows);
                 tally.sum_written = tally.sum_written.wrapping_add(sum);
+            }
+            Control::Span([probe, target], paired) => {
+                let known = self.spans.entry((probe.into(), target.into())).or_default();
+                *known = known.later(paired);
             }
             Control::Tally(_) => return false,
         }
@@ -150,7 +158,7 @@ impl Account {
         self.is_closing.store(true, Ordering::Release);
     }
 
-    /// The ledger: a row for each event.
+    /// The ledger: a row for each event, and for each target of a span that makes none.
     pub fn rows(&self, layouts: &Layouts) -> Vec<Row> {
         let state = self.lock();
         let lost = |((probe, _), tally): (&(u8, u8), &Tally)| (*probe, tally.lost());
@@ -167,8 +175,29 @@ impl Account {
             let lost = u8::try_from(schema.probe).ok().and_then(|probe| lost_of_probe.get_mut(&probe));
             row(schema.probe, schema.target, counted, decoded, lost)
         };
-        layouts.iter().map(row).collect()
+        let mut rows: Vec<Row> = layouts.iter().map(row).collect();
+        for (&(probe, target), &paired) in &state.spans {
+            let at = rows.iter().position(|row| (row.probe, row.target) == (probe, target)).unwrap_or(rows.len());
+            if at == rows.len() {
+                rows.push(Row { probe, target, ..Row::default() });
+            }
+            pair(&mut rows[at], paired);
+        }
+        loss::settle(&mut rows);
+        rows
     }
+}
+
+/// Enters the numbers of a span's target. The hits that its row has already are ends that found their start.
+fn pair(row: &mut Row, paired: Paired) {
+    let Paired { unmatched, opened, already_open, open_full, overwritten, filtered, faulted } = paired;
+    row.matched = row.hits;
+    let more = [unmatched, opened, already_open, open_full, filtered, faulted];
+    row.hits = more.into_iter().fold(row.hits, u64::saturating_add);
+    (row.unmatched, row.opened, row.already_open) = (unmatched, opened, already_open);
+    (row.open_full, row.overwritten) = (open_full, overwritten);
+    row.filtered = row.filtered.saturating_add(filtered);
+    row.faulted = row.faulted.saturating_add(faulted);
 }
 
 /// `lost` are counts of the probe's tables that did not arrive and that no row has.

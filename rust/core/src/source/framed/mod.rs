@@ -19,7 +19,7 @@ mod control;
 mod sum;
 pub mod tally;
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use self::account::State as Heard;
 use self::control::Control;
 use self::sum::Sum;
 use self::tally::Tallies;
+use super::buffer::{Buffer, Filled};
 use super::packed::{Clock, Decoded, Plan, Recent};
 use super::{Progress, Run, Source};
 use crate::error::Error;
@@ -53,6 +54,9 @@ const FULL: usize = 16 << 10;
 /// A stream that was silent for so long has brought everything that happened before.
 const SILENCE: Duration = Duration::from_millis(50);
 
+/// After so long what others have brought meanwhile says how far a silent stream is, where each CPU has one.
+const APART: Duration = Duration::from_millis(200);
+
 /// Where a framed stream's bytes come from.
 pub trait Input: Read + Send {
     /// Waits for more, for a time. False for one that can't: then the caller pauses.
@@ -69,18 +73,19 @@ impl Input for io::Empty {}
 pub struct FramedSource<R> {
     reader: R,
     frames: Frames,
-    buffer: Box<[u8]>,
-    /// Read and not yet decoded: `from..to`.
-    from: usize,
-    to: usize,
-    /// Bytes of padding at `from`.
+    buffer: Buffer,
+    /// Bytes of padding where the buffer begins.
     pad: usize,
     /// Behind them, or among them, is no frame.
     is_lost: bool,
+    /// The script has said here that it ends: what SystemTap itself prints behind that is not for us.
+    is_over: bool,
     clock: Clock,
     state: State,
     /// When bytes came last.
     heard_at: Instant,
+    /// When the others were looked at last, and how far they were.
+    noted: (Instant, u64),
     settled: u64,
     account: Arc<Account>,
 }
@@ -133,18 +138,18 @@ impl<R: Input> FramedSource<R> {
     ) -> Result<Self, Error> {
         let frames = Frames::new(schemas, stacks)?;
         let clock = Clock::new(frames.events.iter().flatten().map(|known| &known.plan));
-        let buffer = vec![0; CHUNK + frames.longest].into();
+        let buffer = Buffer::with_room(CHUNK + frames.longest);
         Ok(Self {
             reader,
             frames,
             buffer,
-            from: 0,
-            to: 0,
             pad: 0,
             is_lost: false,
+            is_over: false,
             clock,
             state: State::Reading,
             heard_at: Instant::now(),
+            noted: (Instant::now(), 0),
             settled: 0,
             account,
         })
@@ -152,42 +157,37 @@ impl<R: Input> FramedSource<R> {
 
     /// Reads once. Whether that was all there is for now.
     fn fill(&mut self) -> Result<bool, Error> {
-        self.buffer.copy_within(self.from..self.to, 0);
-        self.to -= self.from;
-        self.from = 0;
-        let room = &mut self.buffer[self.to..];
-        let length = room.len();
-        loop {
-            match self.reader.read(room) {
-                Ok(0) => {
-                    self.state = State::Ended;
-                    return Ok(true);
-                }
-                Ok(count) => {
-                    self.to += count.min(length);
-                    self.heard_at = Instant::now();
-                    return Ok(count < FULL);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-                Err(error) => {
-                    let offset = self.account.numbers().bytes;
-                    return Err(Error::Stream { offset, message: format!("the stream can't be read: {error}") });
-                }
+        let read = self.buffer.fill(&mut self.reader).map_err(|error| {
+            let offset = self.account.numbers().bytes;
+            Error::Stream { offset, message: format!("the stream can't be read: {error}") }
+        })?;
+        Ok(match read {
+            Filled::Bytes { count, .. } => {
+                self.heard_at = Instant::now();
+                count < FULL
             }
-        }
+            Filled::Nothing => true,
+            Filled::Ended => {
+                self.state = State::Ended;
+                true
+            }
+        })
     }
 
     /// Decodes every frame that was read. Whether the run is full before that.
     fn decode(&mut self, run: &mut Run) -> bool {
         let Self { frames, clock, account, .. } = self;
         let mut heard = account.lock();
-        let bytes = &self.buffer[..self.to];
+        let bytes = self.buffer.filled();
         let has_ended = !matches!(self.state, State::Reading | State::Paused);
-        let (start, mut at, mut pad) = (self.from, self.from, self.pad);
+        let (start, mut at, mut pad) = (self.buffer.from, self.buffer.from, self.pad);
         let is_full = loop {
             if run.is_full() {
                 break true;
+            }
+            if self.is_over {
+                at = bytes.len();
+                break false;
             }
             let place = if self.is_lost { at } else { at + pad };
             let Some(rest) = bytes.get(place..).filter(|rest| !rest.is_empty()) else { break false };
@@ -196,6 +196,7 @@ impl<R: Input> FramedSource<R> {
                     if frames.take(rest, length, run, clock, &mut heard) {
                         heard.numbers.frames += 1;
                         self.is_lost = false;
+                        self.is_over = control::is_end(&rest[HEAD..HEAD + length]);
                         at = place + HEAD + length + CHECK;
                         pad = length.wrapping_neg() % GRAIN;
                         continue;
@@ -220,7 +221,8 @@ impl<R: Input> FramedSource<R> {
             at = place + next;
         };
         heard.numbers.bytes += (at - start) as u64;
-        (self.from, self.pad) = (at, pad);
+        heard.latest = heard.latest.max(clock.behind());
+        (self.buffer.from, self.pad) = (at, pad);
         is_full
     }
 
@@ -230,7 +232,11 @@ impl<R: Input> FramedSource<R> {
             return u64::MAX;
         }
         if self.heard_at.elapsed() > SILENCE {
-            self.settled = self.clock.behind();
+            self.settled = self.settled.max(self.clock.behind());
+        }
+        if self.heard_at.elapsed() > APART && self.noted.0.elapsed() > APART {
+            self.settled = self.settled.max(self.noted.1);
+            self.noted = (Instant::now(), self.account.lock().latest);
         }
         self.clock.watermark().max(self.settled)
     }

@@ -1,0 +1,136 @@
+"""Streams that generated scripts wrote on a kernel of the lab's (`data/systemtap/streams`), decoded.
+
+In: what staprun wrote, and the spec and schemas of the script that it ran. Out: that spile reads what the second reader
+in plain Python reads, to the last byte; and that a damaged stream gives no event that was not there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spile import Stack, _native
+from systemtap_frames import Stream, read
+
+FOLDER = Path(__file__).parent / "data" / "systemtap" / "streams"
+NAMES = sorted(path.name.removesuffix(".stream.gz") for path in FOLDER.glob("*.stream.gz"))
+SPEC = (FOLDER / "whole.json").read_text(encoding="utf-8")
+SCHEMAS = (FOLDER / "whole.schemas").read_text(encoding="utf-8")
+
+
+def recorded(name: str) -> bytes:
+    return gzip.decompress((FOLDER / f"{name}.stream.gz").read_bytes())
+
+
+def decoded(streams: list[bytes], *, bulk: bool = False) -> _native.Engine:
+    """An engine that has read these to their ends."""
+    readers = []
+    for data in streams:
+        reader, writer = os.pipe()
+        readers.append(reader)
+        threading.Thread(target=_write, args=(writer, data)).start()
+    engine = _native.Engine.systemtap(SPEC, SCHEMAS, readers, bulk)
+    for reader in readers:
+        os.close(reader)
+    engine.start()
+    return engine
+
+
+def _write(writer: int, data: bytes) -> None:
+    with os.fdopen(writer, "wb") as file:
+        file.write(data)
+
+
+def events(engine: _native.Engine) -> list[tuple[int, int, int, tuple[Any, ...]]]:
+    """Id, time, CPU and values of each."""
+    found = []
+    while (batch := engine.next_batch(10)) is not None:
+        found += [(event.id, event.time, event.cpu, tuple(_plain(event[name]) for name in event)) for event in batch]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Stack):
+        return value.addresses
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+
+def expected(stream: Stream) -> list[tuple[int, int, int, tuple[Any, ...]]]:
+    """The same by the second reader, in the order of time."""
+    rows = []
+    for event, record in stream.events:
+        time, cpu, *values = record.values()
+        rows.append((event, time, cpu, tuple(values)))
+    return sorted(rows, key=lambda row: row[1])
+
+
+def check(engine: _native.Engine, stream: Stream) -> None:
+    """Events, tables and the ledger."""
+    assert events(engine) == expected(stream)
+    for (probe, aggregate), table in stream.tables.items():
+        rows = {tuple(map(_plain, key)): count for key, count in engine.table(probe, aggregate).items()}
+        assert rows == dict(table)
+    delivered = Counter(event for event, _ in stream.events)
+    by_id = {event["id"]: (event["probe"], event["target"]) for event in engine.events()}
+    rows = {(row["probe"], row["target"]): row for row in engine.losses()}
+    for event, (hits, filtered, sent, faulted, _) in stream.ledger.items():
+        row, paired = rows[by_id[event]], stream.spans.get(by_id[event], {})
+        more = paired.get("unmatched", 0) + paired.get("filtered", 0) + paired.get("faulted", 0)
+        assert row["hits"] == hits + more
+        assert row["filtered"] == filtered + paired.get("filtered", 0)
+        assert row["faulted"] == faulted + paired.get("faulted", 0)
+        assert sent in (0, delivered[event]) and row["transport_lost"] == 0
+    for spot, paired in stream.spans.items():
+        assert {name: rows[spot][name] for name in paired if name not in ("filtered", "faulted")} == {
+            name: count for name, count in paired.items() if name not in ("filtered", "faulted")
+        }
+    assert engine.complete
+
+
+def test_there_are_recordings() -> None:
+    assert "whole" in NAMES and "whole_bulk_0" in NAMES
+
+
+def test_a_stream_is_read_as_the_second_reader_reads_it() -> None:
+    data = recorded("whole")
+    stream = read(data, SCHEMAS)
+    assert (stream.gaps, stream.skipped, stream.ended) == (0, 0, 1) and len(stream.events) > 100 and stream.spans
+    engine = decoded([data])
+    check(engine, stream)
+    numbers = engine.stream_numbers()
+    assert (numbers["gaps"], numbers["corrupt"], numbers["rows_missing"]) == (0, 0, 0)
+    assert len(data) - 16 < numbers["bytes"] <= len(data)
+
+
+def test_bulk_modes_files_are_one_stream() -> None:
+    """The heads of prints are taken off here by hand, and the prints put in the order of their numbers."""
+    files = [recorded(name) for name in NAMES if name.startswith("whole_bulk_")]
+    prints: dict[int, bytes] = {}
+    for data in files:
+        at = 0
+        while at < len(data):
+            number, length = (int.from_bytes(data[at + place : at + place + 4], "little") for place in (0, 4))
+            prints[number] = data[at + 8 : at + 8 + length]
+            at += 8 + length
+    assert sorted(prints) == list(range(1, len(prints) + 1))
+    stream = read(b"".join(prints[number] for number in sorted(prints)), SCHEMAS)
+    engine = decoded(files, bulk=True)
+    check(engine, stream)
+    assert engine.stream_numbers()["missing"] == 0
+
+
+@pytest.mark.parametrize("period", [997, 4096, 30011])
+def test_a_stream_with_holes_gives_nothing_that_was_not_there(period: int) -> None:
+    data = recorded("whole")
+    torn = b"".join(data[at : at + period - 13] for at in range(0, len(data), period))
+    engine = decoded([torn])
+    whole, found = Counter(expected(read(data, SCHEMAS))), Counter(events(engine))
+    assert not found - whole
+    assert found == Counter(expected(read(torn, SCHEMAS)))
+    assert sum(found.values()) < sum(whole.values()) and engine.stream_numbers()["gaps"] > 0
