@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use compile_support::*;
-use spile_bpf::compile::{Access, Filter, Leaf, Ledger, MapRef, NoFields, Options, Program, ProgramKind};
+use spile_bpf::compile::{Access, Filter, Leaf, Ledger, MapRef, MappedRings, NoFields, Options, Program, ProgramKind};
 use spile_core::spec::{
     BinaryOperator as B, Capture, CompareOperator as C, Condition, Context, ProbeSpec, StackSpace, UnaryOperator as U,
 };
@@ -48,6 +48,7 @@ fn map_for(map_ref: MapRef, options: &Options, kept: u32) -> OwnedFd {
         MapRef::StackCache => map(6, 4, 8, options.stack_cache, 0),
         MapRef::Pids => map(1, 4, 4, 64, 0),
         MapRef::Open(_) => map(1, 8, kept, 64, 0),
+        MapRef::Mapped => map(2, 4, options.mapped.map_or(8, MappedRings::size), 1, 0),
     }
 }
 
@@ -233,10 +234,11 @@ fn everything_is_accepted() {
     }
     let (mut loaded, mut most) = (0, 0);
     for (kind, probe, fields) in cases() {
-        for cpus in [1, 2, 16, 32] {
+        let rings = |cpus| (cpus, MappedRings::new(1 << 16, cpus));
+        for (cpus, mapped) in [(1, None), (2, None), (16, None), (32, None), rings(2), rings(32)] {
             for target in [Filter { pids: false, cgroup: None }, Filter { pids: true, cgroup: Some(1 << 35) }] {
                 let self_tgid = target.pids.then_some(4242);
-                let options = Options { cpus, target, self_tgid, ..options() };
+                let options = Options { cpus, mapped, target, self_tgid, ..options() };
                 let (_, program) = compiled(kind, &probe, &fields, &options);
                 let summary = load(&program, &options, 8).unwrap_or_else(|log| panic!("{probe:#?}\n{log}"));
                 let count = summary.split("processed ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
