@@ -22,7 +22,7 @@ from spile.expr.wrapper import Condition, Expr
 from spile.near import alternatives
 from spile.places import Place
 from spile.span import Pairing
-from spile.spec import ATTACH, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, Target
+from spile.spec import ATTACH, COUNT, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, Target
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -279,7 +279,7 @@ class Probe(Generic[E_co]):
             targets=targeting.resolved(self.targets, resolve),
             capture=None if isinstance(self.capture, str) else self._named_exprs(),
             condition=self.condition,
-            aggregates=tuple(AggregateSpec("count", by) for by in self._by),
+            aggregates=tuple(AggregateSpec(COUNT, by) for by in self._by),
             deliver=deliver,
             declared_at=self.declared_at,
             span=None if self.pairing is None else self.pairing.spec(indexes or {}),

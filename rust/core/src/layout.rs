@@ -149,6 +149,9 @@ pub struct EventSchema {
     pub fields: Vec<FieldSchema>,
     /// For each aggregate of the probe, the columns of its key.
     pub keys: Vec<Vec<u32>>,
+    /// For each of them, the column of its value; shorter where the last ones have none.
+    #[serde(default)]
+    pub values: Vec<Option<u32>>,
 }
 
 /// A field's place.

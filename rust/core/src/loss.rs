@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_dropped_event_is_no_delivered_one() {
-        let schema = EventSchema { id: 1, probe: 0, target: 0, fields: Vec::new(), keys: Vec::new() };
+        let schema =
+            EventSchema { id: 1, probe: 0, target: 0, fields: Vec::new(), keys: Vec::new(), values: Vec::new() };
         let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
         let layouts = Layouts::new(vec![layout]).unwrap();
         let mut rows = [Row { hits: 10, filtered: 3, delivered: 7, ..Row::default() }];

@@ -106,7 +106,7 @@ impl Pump {
             }
         }
         for layout in layouts.tallies() {
-            let EventSchema { id, probe, target, keys, fields } = &layout.schema;
+            let EventSchema { id, probe, target, keys, fields, .. } = &layout.schema;
             let table = first_of_probe.get(*probe as usize).map(|first| first + *target as usize);
             let counts = table.into_iter().zip(keys).map(|(table, key)| Count::new(table, layout, key, &[])).collect();
             let weight = fields.len().checked_sub(1).and_then(|last| Column::new(layout, last));

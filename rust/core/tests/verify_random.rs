@@ -140,7 +140,7 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
             attach: Attach::Auto,
             capture: Capture::Fields { fields },
             condition,
-            aggregates: vec![AggregateSpec { function: AggregateFunction::Count, by }],
+            aggregates: vec![AggregateSpec { function: AggregateFunction::Count, value: None, by }],
             deliver: true,
         }],
     }

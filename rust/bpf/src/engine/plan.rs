@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
-use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec};
+use spile_core::spec::{AggregateSpec, Capture, Condition, Expr, ProbeSpec, SessionSpec};
 
 use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
@@ -219,7 +219,7 @@ pub(super) fn exprs(probe: &ProbeSpec) -> Vec<&Expr> {
         Capture::Fields { fields } => fields.iter().map(|field| &field.expr).collect(),
         Capture::All => Vec::new(),
     };
-    let keys = probe.aggregates.iter().flat_map(|aggregate| &aggregate.by);
+    let keys = probe.aggregates.iter().flat_map(AggregateSpec::exprs);
     let compared = probe.condition.iter().flat_map(|condition: &Condition| exprs_of(condition));
     captures.into_iter().chain(keys).chain(compared).collect()
 }

@@ -88,7 +88,7 @@ pub fn probe(captures: &[Expr], condition: Option<Condition>) -> ProbeSpec {
 }
 
 pub fn counted_by(mut probe: ProbeSpec, by: Vec<Expr>) -> ProbeSpec {
-    probe.aggregates.push(AggregateSpec { function: AggregateFunction::Count, by });
+    probe.aggregates.push(AggregateSpec { function: AggregateFunction::Count, value: None, by });
     probe
 }
 
@@ -147,8 +147,9 @@ pub fn paired(
 ) -> Result<Pair, Error> {
     let Capture::Fields { fields } = &probe.capture else { panic!("only captures by name") };
     let exprs = fields.iter().map(|field| &field.expr);
-    let exprs =
-        exprs.chain(probe.condition.iter().flat_map(exprs_of)).chain(probe.aggregates.iter().flat_map(|a| &a.by));
+    let exprs = exprs
+        .chain(probe.condition.iter().flat_map(exprs_of))
+        .chain(probe.aggregates.iter().flat_map(AggregateSpec::exprs));
     let kept = SpanLayout::compute(exprs, &[of_start.0], "probes[2]")?;
     let side = |probe, condition| Side { number: 0, layout: &kept, key: Key::Of(key), probe, condition };
     let site = |fields| Site { kind, fields, offsets: &OFFSETS, options };

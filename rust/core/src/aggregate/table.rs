@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::counts::{Counts, Map};
 use super::key::{Part, Strings, Word};
+use super::row::RowLayout;
 use crate::event::{Column, Event, Value};
 use crate::source::rows::{RowColumn, Rows};
 
@@ -63,6 +64,20 @@ impl TableGuard<'_> {
         };
         *total += counted;
         *faulted += rows.len() as u64 - counted;
+    }
+
+    /// Adds rows that were kept elsewhere, each of `layout.width` words.
+    pub fn merge(&mut self, layout: &RowLayout, rows: &[u64]) {
+        let parts: Vec<usize> = (0..layout.key.len()).collect();
+        for row in rows.chunks_exact(layout.width) {
+            let texts: Vec<[u8; 256]> = layout.key.iter().map(|words| words.bytes(row)).collect();
+            self.0.count(&parts, |part| layout.key[part].value(row, &texts[part]), row[layout.kept_at]);
+        }
+    }
+
+    /// Counts events whose key could not be read where the table was kept.
+    pub fn fault(&mut self, events: u64) {
+        self.0.faulted = self.0.faulted.saturating_add(events);
     }
 }
 

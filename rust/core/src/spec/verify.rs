@@ -23,9 +23,12 @@
 //!   strings: not with the values of fields of which nothing is known, but with those that may be strings.
 //! * Stacks are captured or keys, 1 to 127 frames deep; a condition has none. Strings have 1 to 16,384 bytes.
 //! * A condition can hold: no list of it is empty, no literal is too long, and no two parts contradict each other.
+//! * An aggregate other than a count has a value: an integer, or anything for `top` and `distinct`. A linear histogram has a
+//!   whole number of steps, at most 65,536; `top` keeps 1 to 65,536 values.
 //! * The target filter names a process and a cgroup that can exist.
 //! * Sizes are within their limits.
 
+mod aggregate;
 mod condition;
 mod contradiction;
 mod expr;

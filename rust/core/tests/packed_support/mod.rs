@@ -36,7 +36,14 @@ pub struct Seen {
 
 pub fn schema(id: u16, columns: &[(FieldType, Role)]) -> EventSchema {
     let field = |(index, &(ty, role))| FieldSchema { name: format!("f{index}"), ty, role, names: Default::default() };
-    EventSchema { id, probe: 0, target: 0, fields: columns.iter().enumerate().map(field).collect(), keys: vec![] }
+    EventSchema {
+        id,
+        probe: 0,
+        target: 0,
+        fields: columns.iter().enumerate().map(field).collect(),
+        keys: vec![],
+        values: vec![],
+    }
 }
 
 pub fn layouts(schemas: &[EventSchema], encoding: Encoding) -> Layouts {
@@ -77,7 +84,7 @@ pub fn counting(schemas: &[EventSchema]) -> SessionSpec {
     let probe = |(index, schema): (usize, &EventSchema)| {
         let count = |key: &Vec<u32>| {
             let by = vec![serde_json::json!({"op": "context", "name": "pid"}); key.len()];
-            serde_json::json!({"function": "count", "by": by})
+            serde_json::json!({"function": {"kind": "count"}, "by": by})
         };
         serde_json::json!({
             "name": format!("p{index}"), "declared_at": null,
