@@ -58,7 +58,8 @@ class Session(Declaring):
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
     old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
-    stack, up to 127. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room there is counted
+    over the event stream. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -77,6 +78,7 @@ class Session(Declaring):
         on_full: str = "drop",
         interval: float = 1.0,
         stack_depth: int = 127,
+        tables: int = 32 << 20,
         systemtap: StapOptions | None = None,
     ) -> None:
         super().__init__()
@@ -95,6 +97,7 @@ class Session(Declaring):
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
+        self._tables = tables
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -436,7 +439,7 @@ class Session(Declaring):
             cgroup=cgroup,
             exclude_self=self._pid != os.getpid(),
         )
-        limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth)
+        limits = Limits(buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth, tables=self._tables)
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 
     def _engine(self, spec: SessionSpec) -> Engine:

@@ -65,6 +65,8 @@ class Limits:
     stack_depth: int = 127
     #: Slots of each CPU's cache of stacks sent lately: a power of two.
     stack_cache: int = 4096
+    #: Bytes of the tables that aggregates are kept in, all of the session's together.
+    tables: int = 32 << 20
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,16 +74,18 @@ class Limits:
             "queue": self.queue,
             "stack_depth": self.stack_depth,
             "stack_cache": self.stack_cache,
+            "tables": self.tables,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache")
+        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", "tables")
         return cls(
             buffer=parts["buffer"].integer(0, _U64),
             queue=parts["queue"].integer(0, _U64),
             stack_depth=parts["stack_depth"].integer(0, _U32),
             stack_cache=parts["stack_cache"].integer(0, _U32),
+            tables=parts["tables"].integer(0, _U64),
         )
 
 

@@ -41,7 +41,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
     SessionSpec {
         version: SPEC_VERSION,
         target: TargetFilter { pid: None, follow: false, cgroup: None, exclude_self: false },
-        limits: Limits { buffer: 8 << 20, queue: 64 << 20, stack_depth: 127, stack_cache: 4096 },
+        limits: Limits { buffer: 8 << 20, queue: 64 << 20, stack_depth: 127, stack_cache: 4096, tables: 32 << 20 },
         probes: vec![ProbeSpec {
             name: "storm".into(),
             declared_at: None,

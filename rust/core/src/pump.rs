@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::aggregate::{Table, TableGuard};
 use crate::batch::BatchBuilder;
 use crate::error::Error;
-use crate::event::{Column, Event, Layouts, Value};
+use crate::event::{Column, Event, Layouts, Spill, Value};
 use crate::layout::{EventLayout, EventSchema};
 use crate::merge::{Merge, Turn};
 use crate::queue::Queue;
@@ -98,12 +98,21 @@ impl Pump {
             let Some(probe) = spec.probes.get(schema.probe as usize) else { continue };
             let first = first_of_probe.get(schema.probe as usize).copied().unwrap_or_default();
             let counts = schema.keys.iter().take(probe.aggregates.len()).enumerate();
+            let counts = counts.filter(|(index, _)| !layouts.is_kept(schema.id, *index));
             let wanted = wanted(counts.clone().map(|(_, key)| key));
             let counts = counts.map(|(index, key)| Count::new(first + index, layout, key, &wanted));
             plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, counts: counts.collect(), weight: None };
             if !probe.deliver {
                 merge.project(schema.id, &wanted);
             }
+        }
+        for Spill { aggregate, layout, .. } in layouts.spills() {
+            let EventSchema { id, probe, keys, .. } = &layout.schema;
+            let (Some(first), Some(key)) = (first_of_probe.get(*probe as usize), keys.first()) else { continue };
+            let wanted = wanted(keys.iter());
+            let counts = vec![Count::new(first + aggregate, layout, key, &wanted)];
+            plans[usize::from(*id)] = Plan { deliver: false, counts, weight: None };
+            merge.project(*id, &wanted);
         }
         for layout in layouts.tallies() {
             let EventSchema { id, probe, target, keys, fields, .. } = &layout.schema;

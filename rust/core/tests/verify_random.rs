@@ -131,7 +131,7 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
     SessionSpec {
         version: SPEC_VERSION,
         target: TargetFilter { pid: None, follow: false, cgroup: None, exclude_self: true },
-        limits: Limits { buffer: 1 << 20, queue: 1 << 20, stack_depth: 127, stack_cache: 1024 },
+        limits: Limits { buffer: 1 << 20, queue: 1 << 20, stack_depth: 127, stack_cache: 1024, tables: 32 << 20 },
         probes: vec![ProbeSpec {
             name,
             declared_at: None,

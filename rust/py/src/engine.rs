@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyList, PyType};
 use spile_bpf::engine::Engine as Bpf;
 use spile_bpf::kernel::clock;
 use spile_core::Error;
+use spile_core::collect::Collector;
 use spile_core::drain::Drain;
 use spile_core::event::Layouts;
 use spile_core::layout::{Encoding, EventLayout, EventSchema};
@@ -38,6 +39,8 @@ pub struct Engine {
     /// What a script's stream tells of itself.
     account: Option<Arc<Account>>,
     drain: OnceLock<Drain>,
+    /// Where aggregates are kept in the kernel.
+    collector: OnceLock<Collector>,
 }
 
 /// Where events come from.
@@ -67,6 +70,7 @@ impl Engine {
             origin: Mutex::new(origin),
             account: None,
             drain: OnceLock::new(),
+            collector: OnceLock::new(),
         })
     }
 
@@ -96,6 +100,11 @@ impl Engine {
         if self.drain.set(drain).is_err() {
             return Err(Error::engine("this engine has been started already"));
         }
+        if let Origin::Bpf(bpf) = &mut *origin
+            && let Some(store) = bpf.store()
+        {
+            let _ = self.collector.set(Collector::spawn(store, self.outlets.tables.clone())?);
+        }
         match &mut *origin {
             Origin::Bpf(bpf) => bpf.start(),
             _ => Ok(()),
@@ -110,6 +119,9 @@ impl Engine {
         }
         if let Some(account) = &self.account {
             account.close();
+        }
+        if let Some(collector) = self.collector.get() {
+            collector.finish();
         }
         match self.drain.get() {
             Some(drain) => drain.finish(),
@@ -126,7 +138,8 @@ impl Engine {
     }
 
     fn failure(&self) -> Option<Error> {
-        self.drain.get().and_then(Drain::take_error)
+        let of_collector = self.collector.get().and_then(Collector::take_error);
+        self.drain.get().and_then(Drain::take_error).or(of_collector)
     }
 
     fn rows(&self) -> Result<Vec<Row>, Error> {
@@ -278,10 +291,15 @@ impl Engine {
 
     fn drain(&self, py: Python<'_>) {
         let Some(drain) = self.drain.get() else { return };
-        py.detach(|| match self.account {
-            // Another machine's clock, perhaps.
-            Some(_) => drain.wait_for_turns(),
-            None => drain.wait_for(clock::monotonic()),
+        py.detach(|| {
+            if let Some(collector) = self.collector.get() {
+                collector.wait();
+            }
+            match self.account {
+                // Another machine's clock, perhaps.
+                Some(_) => drain.wait_for_turns(),
+                None => drain.wait_for(clock::monotonic()),
+            }
         });
     }
 
@@ -379,6 +397,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("hits", row.hits),
         ("filtered", row.filtered),
         ("delivered", row.delivered),
+        ("tabled", row.tabled),
         ("ring_full", row.ring_full),
         ("re_entered", row.re_entered),
         ("missed", row.missed),
@@ -394,6 +413,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("left_open", row.left_open),
         ("stack_failed", row.stack_failed),
         ("stack_definition_lost", row.stack_definition_lost),
+        ("table_lost", row.table_lost),
         ("late", row.late),
     ];
     for (name, count) in counts {

@@ -6,8 +6,8 @@
 pub mod machine;
 
 use spile_bpf::compile::{
-    Access, Fields, Filter, KernelOffsets, Key, Options, Program, ProgramKind, Side, Site, SpanLayout, compile,
-    compile_end, compile_start, exprs_of, schema,
+    Access, Fields, Filter, KernelOffsets, Key, Options, Output, Program, ProgramKind, Side, Site, SpanLayout,
+    TableLayout, compile, compile_end, compile_start, exprs_of, schema, tables,
 };
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
@@ -115,8 +115,25 @@ pub fn compiled(
 ) -> (EventLayout, Program) {
     let (schema, columns) = schema(probe, 0, 0, options.event_id, fields, None).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
-    let program = compile(kind, probe, &layout, &columns, fields, &OFFSETS, options).unwrap();
+    let output = Output { layout: &layout, columns: &columns, tables: &[] };
+    let program = compile(kind, probe, output, fields, &OFFSETS, options).unwrap();
     (layout, program)
+}
+
+/// The same, with aggregates kept in the kernel: the ids of what they spill come behind the event's.
+pub fn tabled(probe: &ProbeSpec, fields: &dyn Fields, options: &Options) -> (Vec<TableLayout>, Program) {
+    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields, None).unwrap();
+    let mut id = options.event_id;
+    let next = || {
+        id += 1;
+        Ok(id)
+    };
+    let tables = tables(probe, &schema, &columns, next).unwrap();
+    let tables: Vec<TableLayout> = tables.into_iter().flatten().collect();
+    let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
+    let output = Output { layout: &layout, columns: &columns, tables: &tables };
+    let program = compile(ProgramKind::RawTracepoint, probe, output, fields, &OFFSETS, options).unwrap();
+    (tables, program)
 }
 
 pub fn at_start(value: Expr) -> Expr {
@@ -156,6 +173,11 @@ pub fn paired(
     let start = compile_start(&site(of_start.0), probe, 2, side(0, of_start.1))?;
     let (schema, columns) = schema(probe, 2, 0, options.event_id, of_end.0, Some(&kept))?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
-    let end = compile_end(&site(of_end.0), probe, side(1, of_end.1), &layout, &columns)?;
+    let end = compile_end(
+        &site(of_end.0),
+        probe,
+        side(1, of_end.1),
+        Output { layout: &layout, columns: &columns, tables: &[] },
+    )?;
     Ok(Pair { kept, layout, start, end })
 }

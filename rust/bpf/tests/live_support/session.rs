@@ -142,7 +142,7 @@ pub fn everything(probes: Vec<ProbeSpec>) -> SessionSpec {
     SessionSpec {
         version: SPEC_VERSION,
         target: TargetFilter { pid: None, follow: false, cgroup: None, exclude_self: false },
-        limits: Limits { buffer: 8 << 20, queue: 64 << 20, stack_depth: 127, stack_cache: 4096 },
+        limits: Limits { buffer: 8 << 20, queue: 64 << 20, stack_depth: 127, stack_cache: 4096, tables: 32 << 20 },
         probes,
     }
 }

@@ -57,6 +57,15 @@ pub struct Limits {
     pub stack_depth: u32,
     /// Slots of each CPU's cache of stacks sent lately: a power of two.
     pub stack_cache: u32,
+    /// Bytes of the tables that aggregates are kept in, all of the session's together.
+    #[serde(default = "Limits::usual_tables")]
+    pub tables: u64,
+}
+
+impl Limits {
+    fn usual_tables() -> u64 {
+        32 << 20
+    }
 }
 
 /// One probe: its targets, what it captures, and what is counted on it.

@@ -56,6 +56,11 @@ const MAX_QUEUE: u64 = 64 << 30;
 /// The most slots of a CPU's cache of stacks.
 const MAX_STACK_CACHE: u32 = 1 << 20;
 
+/// The least memory of tables: a page.
+const MIN_TABLES: u64 = 4096;
+/// The largest.
+const MAX_TABLES: u64 = 64 << 30;
+
 /// What to do about a tree that is nested too deeply.
 pub(super) const TOO_DEEP: &str =
     "an expression is nested too deeply: combine conditions in one list, and use isin() for many values";
@@ -105,7 +110,7 @@ fn target_filter(target: &TargetFilter, faults: &mut Faults) {
 }
 
 fn limits(limits: &Limits, faults: &mut Faults) {
-    let Limits { buffer, queue, stack_depth, stack_cache } = *limits;
+    let Limits { buffer, queue, stack_depth, stack_cache, tables } = *limits;
     if !buffer.is_power_of_two() || !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer) {
         let near = buffer.clamp(MIN_BUFFER, MAX_BUFFER).next_power_of_two().min(MAX_BUFFER);
         faults.add(
@@ -127,5 +132,8 @@ fn limits(limits: &Limits, faults: &mut Faults) {
             "limits.stack_cache",
             format!("stack_cache={stack_cache}: a power of two of slots, at most {MAX_STACK_CACHE}; take {near}"),
         );
+    }
+    if !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
+        faults.add("limits.tables", format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes"));
     }
 }

@@ -24,6 +24,8 @@ pub struct MapShape<'a> {
     pub value_size: u32,
     /// Entries, or bytes of a ring.
     pub max_entries: u32,
+    /// `BPF_F_…`.
+    pub flags: u32,
     /// For a map of maps, an example of the inner ones.
     pub inner: Option<BorrowedFd<'a>>,
 }
@@ -55,6 +57,7 @@ pub fn create_map(shape: &MapShape<'_>) -> io::Result<OwnedFd> {
     part.key_size = shape.key_size;
     part.value_size = shape.value_size;
     part.max_entries = shape.max_entries;
+    part.map_flags = shape.flags;
     part.inner_map_fd = shape.inner.map_or(0, raw);
     part.map_name = name_bytes(shape.name);
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_MAP_CREATE, attr: &mut attr })
