@@ -40,7 +40,7 @@ class Storm:
         return self._process.pid
 
     def round(self, calls: int, keys: int = 0) -> float:
-        """Nanoseconds of CPU time for each of so many calls: of getppid, or of umask with as many arguments as `keys`."""
+        """Nanoseconds of CPU time for each of so many calls: of getppid, or of umask with so many arguments."""
         reader, writer = self._process.stdout, self._process.stdin
         assert reader is not None and writer is not None
         time.sleep(PAUSE)

@@ -13,13 +13,14 @@ use live_support::session::*;
 use live_support::tables::*;
 use live_support::*;
 use proptest::prelude::*;
-use spile_core::aggregate::Part;
-use spile_core::spec::{Context, Limits, SessionSpec, StackSpace};
+use spile_core::aggregate::bin::{Bin, REGISTER_BITS, hash, register};
+use spile_core::aggregate::{Accumulated, Part};
+use spile_core::spec::{AggregateFunction as F, AggregateSpec, Context, Limits, ProbeSpec, SessionSpec, StackSpace};
 
 const CALLS: usize = 50_000;
 
 /// `sys_enter` of getpriority(2) from this process, whose first argument nobody looks at but us.
-fn getpriority() -> spile_core::spec::ProbeSpec {
+fn getpriority() -> ProbeSpec {
     let condition = all(vec![is(arg("id"), libc::SYS_getpriority), is(fact(Context::Pid), std::process::id())]);
     probe(tracepoint("raw_syscalls", "sys_enter"), &[], Some(condition))
 }
@@ -44,10 +45,10 @@ fn every_call_is_counted_in_the_kernel() {
     getppid_storm(CALLS);
     live.drain();
     let key = [Part::Unsigned(std::process::id().into())];
-    assert_eq!(live.table(0, 0).get(&key), Some(CALLS as u64), "a drain brings everything");
+    assert_eq!(live.table(0, 0).get(&key), Some(Accumulated::Count(CALLS as u64)), "a drain brings everything");
     getppid_storm(CALLS);
     let row = live.end()[0];
-    assert_eq!(live.table(0, 0).get(&key), Some(2 * CALLS as u64));
+    assert_eq!(live.table(0, 0).get(&key), Some(Accumulated::Count(2 * CALLS as u64)));
     assert_eq!((row.tabled, row.delivered, row.ring_full), (2 * CALLS as u64, 0, 0));
 }
 
@@ -60,7 +61,7 @@ fn stacks_are_keys() {
     getppid_storm(CALLS);
     let row = live.end()[0];
     let rows = live.table(0, 0).snapshot();
-    assert_eq!(rows.iter().map(|row| row.1).sum::<u64>(), CALLS as u64, "{row:?}");
+    assert_eq!(rows.iter().map(|row| hits(&row.1)).sum::<u64>(), CALLS as u64, "{row:?}");
     for (key, _) in rows {
         let [_, Part::KernelStack(kernel), Part::UserStack(user)] = key[..] else { panic!("{key:?}") };
         assert!(live.outlets.stacks.get(kernel).is_some() && live.outlets.stacks.get(user).is_some());
@@ -71,7 +72,7 @@ fn stacks_are_keys() {
 fn events_and_tables_count_the_same() {
     require_tracing!();
     let counted = counted(getpriority(), vec![element("args", 0)]);
-    let both = spile_core::spec::ProbeSpec { deliver: true, name: "both".into(), ..counted };
+    let both = ProbeSpec { deliver: true, name: "both".into(), ..counted };
     let mut live = Live::begin(&with_tables(everything(vec![both]), 4096));
     for key in 0..CALLS as u64 {
         call_with(key % 300);
@@ -79,7 +80,7 @@ fn events_and_tables_count_the_same() {
     let row = live.end()[0];
     assert_eq!(live.table(0, 0).total(), CALLS as u64);
     assert_eq!((row.delivered + row.dropped, row.tabled, row.table_lost), (CALLS as u64, 0, 0));
-    assert!(live.table(0, 0).snapshot().iter().all(|row| row.1.abs_diff(CALLS as u64 / 300) <= 1));
+    assert!(live.table(0, 0).snapshot().iter().all(|row| hits(&row.1).abs_diff(CALLS as u64 / 300) <= 1));
 }
 
 proptest! {
@@ -99,7 +100,7 @@ proptest! {
         let mut live = Live::begin(&with_tables(everything(vec![counted]), tables));
         let mut taken: BTreeMap<Vec<Part>, u64> = BTreeMap::new();
         let mut take = |live: &Live| {
-            live.table(0, 0).take().into_iter().for_each(|(key, count)| *taken.entry(key).or_default() += count);
+            live.table(0, 0).take().into_iter().for_each(|(key, count)| *taken.entry(key).or_default() += hits(&count));
         };
         let threads = std::thread::available_parallelism().unwrap().get() as u64;
         std::thread::scope(|scope| {
@@ -142,7 +143,7 @@ fn a_group_counts_what_its_ledgers_say() {
         raw_tracepoint("sys_exit"),
     ];
     let first = probe(targets[0].clone(), &[], None);
-    let group = spile_core::spec::ProbeSpec { name: "group".into(), targets: targets.to_vec(), ..first };
+    let group = ProbeSpec { name: "group".into(), targets: targets.to_vec(), ..first };
     let counted = counted(group, vec![fact(Context::ProbeName), fact(Context::Tid)]);
     let mut live = Live::begin(&with_tables(everything(vec![counted]), 1 << 16));
     let stop = AtomicBool::new(false);
@@ -165,7 +166,7 @@ fn a_group_counts_what_its_ledgers_say() {
     let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
     for (key, count) in live.table(0, 0).snapshot() {
         let Part::Name(id) = key[0] else { panic!("{key:?}") };
-        *counts.entry(id).or_default() += count;
+        *counts.entry(id).or_default() += hits(&count);
     }
     let layouts = live.outlets.layouts.iter();
     let mut told = 0;
@@ -177,4 +178,52 @@ fn a_group_counts_what_its_ledgers_say() {
     }
     assert!(told > 10_000, "{rows:?}");
     assert!(live.collector.collections() > 5);
+}
+
+/// Every function over known values, in tables so small that most hits come by the other road.
+#[test]
+fn values_accumulate_alike_in_both_places() {
+    require_tracing!();
+    let linear = F::Lhist { low: 1_000_000, high: 1_000_200, step: 20 };
+    let functions = [F::Sum, F::Min, F::Max, F::Avg, F::Stats, F::Hist, linear, F::Quantiles, F::Distinct];
+    let of_value = |function| AggregateSpec { function, value: Some(element("args", 0)), by: Vec::new() };
+    let aggregates: Vec<_> = functions.into_iter().chain([F::Top { size: 1000 }]).map(of_value).collect();
+    let probe = ProbeSpec { aggregates, deliver: false, ..getpriority() };
+    for tables in [1 << 14, 32 << 20] {
+        let mut live = Live::begin(&with_tables(everything(vec![probe.clone()]), tables));
+        let values: Vec<i128> = (0..CALLS as i128).map(|call| 1_000_000 + call * 7 % 300).collect();
+        values.iter().for_each(|value| call_with((value - 1_000_000) as u64));
+        let row = live.end()[0];
+        assert_eq!((row.tabled + row.delivered, row.ring_full), (CALLS as u64, 0), "{row:?}");
+        assert!(if tables < 1 << 20 { row.delivered > 0 } else { row.delivered == 0 }, "{row:?}");
+        let bins = |bin: Bin| {
+            let mut bins: BTreeMap<i64, u64> = BTreeMap::new();
+            values.iter().for_each(|value| *bins.entry(bin.of(*value)).or_default() += 1);
+            Accumulated::Bins(bins.into_iter().collect())
+        };
+        let mut ranks = vec![0_u8; 1 << REGISTER_BITS];
+        for value in &values {
+            let (register, rank) = register(hash([*value as u64]));
+            ranks[register as usize] = ranks[register as usize].max(rank as u8);
+        }
+        let (hits, sum): (u64, i128) = (CALLS as u64, values.iter().sum());
+        let (least, greatest) = (1_000_000, 1_000_299);
+        let expected = [
+            Accumulated::Sum(sum),
+            Accumulated::Least(least),
+            Accumulated::Greatest(greatest),
+            Accumulated::Mean { hits, sum },
+            Accumulated::Stats { hits, sum, least, greatest },
+            bins(Bin::Log2),
+            bins(Bin::Linear { low: 1_000_000, high: 1_000_200, step: 20 }),
+            bins(Bin::LogLinear),
+            Accumulated::Registers(ranks.into()),
+        ];
+        for (aggregate, expected) in expected.iter().enumerate() {
+            assert_eq!(live.table(0, aggregate).get(&[]).as_ref(), Some(expected), "{aggregate}");
+        }
+        let Some(Accumulated::Top { items, .. }) = live.table(0, 9).get(&[]) else { panic!("no list") };
+        assert_eq!(items.iter().map(|item| item.hits).sum::<u64>(), hits);
+        assert_eq!(items.len(), 300);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spile_bpf::engine::Engine;
 use spile_bpf::kernel::clock;
-use spile_core::aggregate::Table;
+use spile_core::aggregate::{Accumulated, Table};
 use spile_core::collect::Collector;
 use spile_core::drain::Drain;
 use spile_core::loss::{self, Row};
@@ -53,6 +53,14 @@ impl Live {
             assert_eq!(row.balance(), 0, "{row:?}");
         }
         rows
+    }
+}
+
+/// A count.
+pub fn hits(accumulated: &Accumulated) -> u64 {
+    match accumulated {
+        Accumulated::Count(hits) => *hits,
+        other => panic!("{other:?} is no count"),
     }
 }
 
