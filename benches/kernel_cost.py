@@ -60,7 +60,7 @@ def rows(*, tiny: bool = False) -> Iterator[Row]:
         with Storm() as storm:
             for _ in range(1 if tiny else TURNS):
                 for side in ours + peers:
-                    _turn(storm, side, *((100, 1) if tiny else (CALLS, ROUNDS)))
+                    turn(storm, side, *((100, 1) if tiny else (CALLS, ROUNDS)))
     except spile.Error as error:
         yield Skipped(what, str(error).splitlines()[0])
         return
@@ -88,32 +88,34 @@ def _peers() -> Iterator[tuple[Side, str | None]]:
     yield Side("ftrace", _ftrace), reason
 
 
-def _turn(storm: Storm, side: Side, calls: int, rounds: int) -> None:
-    before = typical(storm.round(calls) for _ in range(rounds))
+def turn(storm: Storm, side: Side, calls: int, rounds: int, keys: int = 0) -> None:
+    """What one way of tracing adds to a call: of getppid, or of umask with so many arguments."""
+    before = typical(storm.round(calls, keys) for _ in range(rounds))
     with side.attached(side, storm.pid):
-        traced = typical(storm.round(calls) for _ in range(rounds))
+        traced = typical(storm.round(calls, keys) for _ in range(rounds))
     side.extra.append(traced - before)
 
 
 @contextmanager
-def _session(side: Side, session: spile.Session) -> Iterator[None]:
+def traced_by(side: Side, session: spile.Session) -> Iterator[None]:
+    """A session, and what it recorded and lost."""
     with session:
         yield
     for losses in session.losses.values():
-        side.events += losses.delivered
+        side.events += losses.delivered + losses.tabled
         side.lost += losses.lost
 
 
 def _tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
     session = spile.Session(queue=QUEUE)
     session.tracepoint(PERF_EVENT, capture=FIELDS, where=pid == process)
-    return _session(side, session)
+    return traced_by(side, session)
 
 
 def _raw_tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
     session = spile.Session(queue=QUEUE)
     session.raw_tracepoint("sys_enter", capture=FIELDS, where=pid == process)
-    return _session(side, session)
+    return traced_by(side, session)
 
 
 def _ring_buffer(side: Side, process: int) -> AbstractContextManager[None]:
@@ -125,7 +127,7 @@ def _ring_buffer(side: Side, process: int) -> AbstractContextManager[None]:
 def _followed(side: Side, process: int) -> AbstractContextManager[None]:
     session = spile.Session(pid=process, queue=QUEUE)
     session.raw_tracepoint("sys_enter", capture=FIELDS)
-    return _session(side, session)
+    return traced_by(side, session)
 
 
 @contextmanager
@@ -141,7 +143,7 @@ def _bpftrace(side: Side, process: int) -> Iterator[None]:
         environment = {**os.environ, "BPFTRACE_PERF_RB_PAGES": "2048"}
         with out.open("wb") as to, complaints.open("wb") as errors:
             child = subprocess.Popen(["bpftrace", "-e", program], stdout=to, stderr=errors, env=environment)
-            with _running(child, lambda: b"ready" in out.read_bytes()):
+            with running(child, lambda: b"ready" in out.read_bytes()):
                 yield
         side.events += out.read_bytes().count(b"\n") - 2
         text = out.read_text() + complaints.read_text()
@@ -158,7 +160,7 @@ def _perf(side: Side, process: int) -> Iterator[None]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        with _running(child, lambda: data.exists() and data.stat().st_size > 0):
+        with running(child, lambda: data.exists() and data.stat().st_size > 0):
             yield
         report = subprocess.run(
             ["perf", "report", "--stats", "--input", str(data)], capture_output=True, text=True, check=False
@@ -203,7 +205,7 @@ def _tracefs() -> Path | None:
 
 
 @contextmanager
-def _running(child: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> Iterator[None]:
+def running(child: subprocess.Popen[bytes], is_ready: Callable[[], bool]) -> Iterator[None]:
     """A tracer, from when it traces until it has ended."""
     try:
         deadline = time.monotonic() + 20

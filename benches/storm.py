@@ -7,11 +7,12 @@ cost is the CPU time of the process: it holds what a probe adds to each call, an
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
 from collections import deque
-from itertools import repeat, starmap
+from itertools import cycle, islice, repeat, starmap
 from types import TracebackType
 from typing import Self
 
@@ -38,21 +39,29 @@ class Storm:
         """Its process id."""
         return self._process.pid
 
-    def round(self, calls: int) -> float:
-        """Nanoseconds of CPU time for each of so many calls."""
+    def round(self, calls: int, keys: int = 0) -> float:
+        """Nanoseconds of CPU time for each of so many calls: of getppid, or of umask with so many arguments."""
         reader, writer = self._process.stdout, self._process.stdin
         assert reader is not None and writer is not None
         time.sleep(PAUSE)
-        print(calls, file=writer, flush=True)
+        print(calls, keys, file=writer, flush=True)
         return float(reader.readline())
 
 
 def main() -> None:
-    """The process: a number of calls per line comes in, the cost of one goes out."""
+    """The process: a number of calls, and one of keys, come in per line; the cost of a call goes out."""
+    arguments: dict[int, list[tuple[int]]] = {}
     for line in sys.stdin:
-        calls = int(line)
+        calls, keys = map(int, line.split())
+        if keys and keys not in arguments:
+            # In no order that caches or a hash could profit from.
+            arguments[keys] = [(key,) for key in random.Random(keys).sample(range(keys), keys)]
         before = time.thread_time_ns()
-        deque(starmap(os.getppid, repeat((), calls)), maxlen=0)
+        if keys:
+            # It takes any number, and looks at nine of its bits.
+            deque(starmap(os.umask, islice(cycle(arguments[keys]), calls)), maxlen=0)
+        else:
+            deque(starmap(os.getppid, repeat((), calls)), maxlen=0)
         print((time.thread_time_ns() - before) / calls, flush=True)
 
 

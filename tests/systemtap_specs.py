@@ -32,6 +32,7 @@ from spile.expr.context import Context
 from spile.expr.operand import node_of
 from spile.expr.wrapper import Expr, Value
 from spile.spec import (
+    COUNT,
     AggregateSpec,
     Function,
     FunctionReturn,
@@ -57,7 +58,7 @@ def at_start(value: Expr[Any]) -> Expr[Any]:
 
 def probe(target: Target, name: str = "p", /, *, where: Any = None, by: Any = None, **captured: Expr[Any]) -> ProbeSpec:
     """A probe of one target: events, or with `by` counts alone."""
-    aggregates = () if by is None else (AggregateSpec("count", tuple(node_of(part) for part in by)),)  # type: ignore[misc]
+    aggregates = () if by is None else (AggregateSpec(COUNT, tuple(node_of(part) for part in by)),)  # type: ignore[misc]
     return ProbeSpec(
         name,
         (target,),

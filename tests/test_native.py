@@ -39,7 +39,7 @@ SPEC = json.dumps(
         "version": 1,
         "target": {"pid": None, "follow": True, "cgroup": None, "exclude_self": True},
         "limits": {"buffer": 4096, "queue": 1 << 20, "stack_depth": 127, "stack_cache": 64},
-        "probes": [probe("read", aggregates=[{"function": "count", "by": [KERNEL]}]), probe("open")],
+        "probes": [probe("read", aggregates=[{"function": {"kind": "count"}, "by": [KERNEL]}]), probe("open")],
     }
 )
 

@@ -14,7 +14,7 @@ from spile.expr import arg, comm, isin, kstack, pid, utime
 from spile.expr.logic import And
 from spile.expr.operand import node_of
 from spile.probe import Probe, caller
-from spile.spec import AggregateSpec, NamedExpr, ProbeSpec, RawTracepoint, Tracepoint
+from spile.spec import COUNT, AggregateSpec, NamedExpr, ProbeSpec, RawTracepoint, Tracepoint
 from spile.table import Cell, Table
 
 SWITCH = "sched:sched_switch"
@@ -59,9 +59,9 @@ def test_the_spec_of_a_whole_declaration() -> None:
         capture=(NamedExpr("ns", node_of(utime)), NamedExpr("next", node_of(arg.next_pid))),  # type: ignore[arg-type]
         condition=node_of((arg.prev_pid != 0) & isin(arg.prev_state, 0, 256)),  # type: ignore[arg-type]
         aggregates=(
-            AggregateSpec("count", ()),
-            AggregateSpec("count", (node_of(comm),)),  # type: ignore[arg-type]
-            AggregateSpec("count", (node_of(comm), node_of(kstack))),  # type: ignore[arg-type]
+            AggregateSpec(COUNT, ()),
+            AggregateSpec(COUNT, (node_of(comm),)),  # type: ignore[arg-type]
+            AggregateSpec(COUNT, (node_of(comm), node_of(kstack))),  # type: ignore[arg-type]
         ),
         deliver=True,
         declared_at="script.py:7",

@@ -17,6 +17,7 @@ from spile.expr.node import ConditionNode, ValueNode
 from spile.expr.operand import node_of
 from spile.spec import (
     ATTACH,
+    COUNT,
     AggregateSpec,
     Function,
     FunctionReturn,
@@ -45,7 +46,7 @@ PROBES = st.builds(
     capture=st.none() | st.lists(st.builds(NamedExpr, TEXT, VALUE_NODES), max_size=3).map(tuple),
     condition=st.none() | CONDITIONS.map(node_of),
     aggregates=st.lists(
-        st.builds(AggregateSpec, st.just("count"), st.lists(VALUE_NODES, max_size=2).map(tuple)), max_size=2
+        st.builds(AggregateSpec, st.just(COUNT), st.lists(VALUE_NODES, max_size=2).map(tuple)), max_size=2
     ).map(tuple),
     deliver=st.booleans(),
     declared_at=st.none() | TEXT,
@@ -82,7 +83,7 @@ def _good() -> SessionSpec:
             NamedExpr("k", _value(kstack)),
         ),
         condition=_condition((arg.prev_pid != 0) & (comm != "swapper")),
-        aggregates=(AggregateSpec("count", (_value(comm), _value(kstack[:8]))),),
+        aggregates=(AggregateSpec(COUNT, (_value(comm), _value(kstack[:8]))),),
         declared_at="script.py:3",
     )
     return SessionSpec(probes=(probe,))

@@ -26,7 +26,7 @@ from spile.expr.node import ConditionNode
 from spile.expr.starts_with import StartsWith
 from spile.expr.string import String
 from spile.expr.string_in import StringIn
-from spile.spec import AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, RawTracepoint, SessionSpec
+from spile.spec import COUNT, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, RawTracepoint, SessionSpec
 from spile.systemtap.script import Script, generate
 from systemtap_specs import FEATURES, session
 
@@ -112,7 +112,7 @@ PROBES = st.builds(
         (target,),
         capture=tuple(NamedExpr(key, value) for key, value in captured),
         condition=condition,
-        aggregates=() if by is None else (AggregateSpec("count", (by,)),),
+        aggregates=() if by is None else (AggregateSpec(COUNT, (by,)),),
         deliver=by is None,
     ),
     NAMES,

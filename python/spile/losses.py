@@ -15,8 +15,8 @@ from typing import Any
 class ProbeLosses:
     """What happened to the hits of one probe. Every number is a count of hits, since the start.
 
-    ``hits == filtered + delivered + ring_full + re_entered + missed + faulted + transport_lost + dropped``. The
-    difference is `balance`.
+    ``hits == filtered + delivered + tabled + ring_full + re_entered + missed + faulted + transport_lost + dropped``.
+    The difference is `balance`.
     A span's hits are those of its starts and of its ends, which have four fates more: ``+ unmatched + opened +
     already_open + open_full``. The fields from `stack_failed` on are remarks; of a span
     ``opened == matched + overwritten + left_open``.
@@ -28,6 +28,8 @@ class ProbeLosses:
     """Kept out by ``where=`` or by the session's target."""
     delivered: int = 0
     """Arrived: in an aggregate, or where the script can read them."""
+    tabled: int = 0
+    """Counted in the kernel, in every table that they are for; `delivered` has those that found no room there."""
     ring_full: int = 0
     """Lost: the kernel's ring buffer had no room (raise ``buffer=``)."""
     re_entered: int = 0
@@ -54,6 +56,8 @@ class ProbeLosses:
     """Events that arrived after later ones had been handed out."""
     stack_definition_lost: int = 0
     """Stacks whose frames had not arrived yet; the next hit heals them."""
+    table_lost: int = 0
+    """Missing from a table, which had no room and nor had the ring buffer (raise ``tables=`` or ``buffer=``)."""
     unkeyed: int = 0
     """Left out of a table, for a part of their key was not readable: the sum of the tables' `faulted`."""
     matched: int = 0
@@ -72,7 +76,7 @@ class ProbeLosses:
     @property
     def balance(self) -> int:
         """Hits that no other number accounts for: 0, or the ledger is wrong."""
-        kept = self.unmatched + self.opened + self.already_open
+        kept = self.tabled + self.unmatched + self.opened + self.already_open
         return self.hits - self.filtered - self.delivered - self.lost - kept
 
     def __add__(self, other: ProbeLosses) -> ProbeLosses:
@@ -198,6 +202,8 @@ class Losses(Mapping[str, ProbeLosses]):
             yield f"{name}: {row.faulted:,} needed an unreadable value: where=, or a span's key, names such a field"
         if row.open_full:
             yield f"{name}: {row.open_full:,} starts found as many spans open as there may be: raise max_open="
+        if row.table_lost:
+            yield f"{name}: {row.table_lost:,} are missing from tables, which were full: raise tables= or buffer="
         if row.unkeyed:
             yield f"{name}: {row.unkeyed:,} are missing from tables: by= names a value that could not be read"
         if row.stack_failed:

@@ -60,8 +60,10 @@ class Session(Declaring):
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
     old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
-    stack, up to 127. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the cheapest that
-    there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room there is counted
+    over the event stream. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the cheapest
+    that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says how
+    ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -82,6 +84,7 @@ class Session(Declaring):
         interval: float = 1.0,
         stack_depth: int = 127,
         transport: str = "auto",
+        tables: int = 32 << 20,
         systemtap: StapOptions | None = None,
     ) -> None:
         super().__init__()
@@ -105,6 +108,7 @@ class Session(Declaring):
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._exclude_self = bool(exclude_self) and pid != os.getpid()
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
+        self._tables = tables
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -453,7 +457,11 @@ class Session(Declaring):
             exclude_self=self._exclude_self,
         )
         limits = Limits(
-            buffer=self._buffer, queue=self._queue, stack_depth=self._stack_depth, transport=self._transport
+            buffer=self._buffer,
+            queue=self._queue,
+            stack_depth=self._stack_depth,
+            tables=self._tables,
+            transport=self._transport,
         )
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 

@@ -6,6 +6,7 @@ In: what `Session` and `Probe` were told. Out: versioned JSON, the one thing tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -19,6 +20,7 @@ VERSION = 1
 #: By which rings records can travel.
 TRANSPORTS = ("auto", "ringbuf", "mapped")
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
+_I64_MIN, _I64_MAX = -(1 << 63), (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Limits:
     stack_depth: int = 127
     #: Slots of each CPU's cache of stacks sent lately: a power of two.
     stack_cache: int = 4096
+    #: Bytes of the tables that aggregates are kept in, all of the session's together.
+    tables: int = 32 << 20
     #: By which rings records travel: one of `TRANSPORTS`.
     transport: str = "auto"
 
@@ -74,17 +78,19 @@ class Limits:
             "queue": self.queue,
             "stack_depth": self.stack_depth,
             "stack_cache": self.stack_cache,
+            "tables": self.tables,
             "transport": self.transport,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", optional=("transport",))
+        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", optional=("tables", "transport"))
         return cls(
             buffer=parts["buffer"].integer(0, _U64),
             queue=parts["queue"].integer(0, _U64),
             stack_depth=parts["stack_depth"].integer(0, _U32),
             stack_cache=parts["stack_cache"].integer(0, _U32),
+            tables=32 << 20 if parts["tables"].absent else parts["tables"].integer(0, _U64),
             transport="auto" if parts["transport"].absent else parts["transport"].choice(*TRANSPORTS),
         )
 
@@ -248,20 +254,66 @@ class SpanSpec:
         )
 
 
+#: The aggregates, and the parameters of those that have some, each with its bounds.
+AGGREGATES: Mapping[str, Mapping[str, tuple[int, int]]] = {
+    "count": {},
+    "sum": {},
+    "min": {},
+    "max": {},
+    "avg": {},
+    "stats": {},
+    "hist": {},
+    "lhist": {"low": (_I64_MIN, _I64_MAX), "high": (_I64_MIN, _I64_MAX), "step": (1, _U64)},
+    "quantiles": {},
+    "top": {"size": (1, _U32)},
+    "distinct": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateFunction:
+    """What is accumulated: one of `AGGREGATES`, with its parameters."""
+
+    kind: str = "count"
+    parameters: tuple[tuple[str, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **dict(self.parameters)}
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        kind = reader.member("kind").choice(*AGGREGATES)
+        parts = reader.members("kind", *AGGREGATES[kind])
+        return cls(kind, tuple((name, parts[name].integer(*bounds)) for name, bounds in AGGREGATES[kind].items()))
+
+
+COUNT = AggregateFunction()
+
+
 @dataclass(frozen=True, slots=True)
 class AggregateSpec:
     """Something accumulated over a probe's events, by a key of any number of values (none: a single cell)."""
 
-    function: str = "count"
+    function: AggregateFunction = COUNT
     by: tuple[ValueNode, ...] = ()
+    #: Of what; None for a count.
+    value: ValueNode | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"function": self.function, "by": [part.to_json() for part in self.by]}
+        return {
+            "function": self.function.to_json(),
+            "value": None if self.value is None else self.value.to_json(),
+            "by": [part.to_json() for part in self.by],
+        }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members("function", "by")
-        return cls(parts["function"].choice("count"), tuple(read_value(part) for part in parts["by"]))
+        parts = reader.members("function", "by", optional=("value",))
+        return cls(
+            AggregateFunction.read(parts["function"]),
+            tuple(read_value(part) for part in parts["by"]),
+            None if parts["value"].absent else read_value(parts["value"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
             stack_depth: 127,
             stack_cache: 4096,
             transport: Default::default(),
+            tables: 32 << 20,
         },
         probes: vec![ProbeSpec {
             name: "storm".into(),

@@ -8,8 +8,8 @@ mod compile_support;
 use compile_support::machine::{COOKIE, FUNCTION, KERNEL, Machine};
 use compile_support::*;
 use spile_bpf::compile::{
-    Access, Key, Leaf, Ledger, Options, Program, ProgramKind, Side, Site, SpanLayout, compile_end, compile_start,
-    schema,
+    Access, Key, Leaf, Ledger, Options, Output, Program, ProgramKind, Side, Site, SpanLayout, compile_end,
+    compile_start, schema,
 };
 use spile_core::event::{Layouts, Record, Value};
 use spile_core::layout::{Encoding, EventLayout};
@@ -129,7 +129,13 @@ fn pair(captures: &[Expr]) -> (SpanLayout, EventLayout, Program, Program) {
     let start = compile_start(&site(ProgramKind::Kprobe, &second), &probe, 0, side).unwrap();
     let (schema, columns) = schema(&probe, 0, 0, first.event_id, &fields, Some(&kept)).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
-    let end = compile_end(&site(ProgramKind::Kretprobe, &first), &probe, side, &layout, &columns).unwrap();
+    let end = compile_end(
+        &site(ProgramKind::Kretprobe, &first),
+        &probe,
+        side,
+        Output { layout: &layout, columns: &columns, tables: &[] },
+    )
+    .unwrap();
     (kept, layout, start, end)
 }
 
@@ -162,6 +168,13 @@ fn a_kretprobe_alone_has_no_arguments() {
     let (schema, columns) = schema(&probe, 0, 0, 3, &fields(), None).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
     let kind = ProgramKind::Kretprobe;
-    let refused = spile_bpf::compile::compile(kind, &probe, &layout, &columns, &fields(), &OFFSETS, &options());
+    let refused = spile_bpf::compile::compile(
+        kind,
+        &probe,
+        Output { layout: &layout, columns: &columns, tables: &[] },
+        &fields(),
+        &OFFSETS,
+        &options(),
+    );
     assert!(refused.unwrap_err().to_string().contains("a kretprobe has no arguments"));
 }

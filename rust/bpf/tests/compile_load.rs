@@ -47,6 +47,8 @@ fn map_for(map_ref: MapRef, options: &Options, kept: u32) -> OwnedFd {
         MapRef::Scratch => map(6, 4, 20_480, 5, 0),
         MapRef::StackCache => map(6, 4, 8, options.stack_cache, 0),
         MapRef::Pids => map(1, 4, 4, 64, 0),
+        MapRef::Generation => map(2, 4, 8, 1, 0),
+        MapRef::Table(_) => map(2, 4, 1 << 16, 4, 0),
         MapRef::Open(_) => map(1, 8, kept, 64, 0),
         MapRef::Mapped => map(2, 4, options.mapped.map_or(8, MappedRings::size), 1, 0),
     }

@@ -3,6 +3,8 @@
 //! [`Record::parse`] looks at everything that could lead outside of the record, once; after it no access can fail, and
 //! nothing is copied or allocated.
 
+use std::collections::HashSet;
+
 use crate::error::Error;
 use crate::layout::{
     ALIGNED_HEADER, ALIGNED_ID, ALIGNED_NULLS, ALIGNED_TIME, Encoding, EventLayout, FieldType, STACK_COUNT,
@@ -16,6 +18,26 @@ pub struct Layouts {
     by_id: Vec<Option<EventLayout>>,
     /// From here on they are those of tables' rows.
     first_tally: usize,
+    /// In the order of events and aggregates.
+    spills: Vec<Spill>,
+    spill_ids: HashSet<u16>,
+}
+
+/// What is sent of a hit that a table in the kernel has no room for: no event, only what one aggregate needs of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spill {
+    /// The id of the hit's event.
+    pub event: u16,
+    /// The aggregate, among its probe's.
+    pub aggregate: usize,
+    /// Its own layout. The schema's first key, and first value, are the aggregate's.
+    pub layout: EventLayout,
+}
+
+impl Spill {
+    fn place(&self) -> (u16, usize) {
+        (self.event, self.aggregate)
+    }
 }
 
 impl Layouts {
@@ -38,7 +60,16 @@ impl Layouts {
             }
             by_id[id] = Some(layout);
         }
-        Ok(Self { by_id, first_tally })
+        Ok(Self { by_id, first_tally, spills: Vec::new(), spill_ids: HashSet::new() })
+    }
+
+    /// Of events whose aggregates are kept in the kernel, in part or all of them.
+    pub fn with_spills(events: Vec<EventLayout>, mut spills: Vec<Spill>) -> Result<Self, Error> {
+        let layouts = events.into_iter().chain(spills.iter().map(|spill| spill.layout.clone()));
+        let layouts = Self::new(layouts.collect())?;
+        spills.sort_by_key(Spill::place);
+        let spill_ids = spills.iter().map(|spill| spill.layout.schema.id).collect();
+        Ok(Self { spills, spill_ids, ..layouts })
     }
 
     /// The layout of an event.
@@ -49,7 +80,18 @@ impl Layouts {
 
     /// Those of events, by id.
     pub fn iter(&self) -> impl Iterator<Item = &EventLayout> {
-        self.by_id.iter().take(self.first_tally).flatten()
+        let events = self.by_id.iter().take(self.first_tally).flatten();
+        events.filter(|layout| !self.spill_ids.contains(&layout.schema.id))
+    }
+
+    /// What tables in the kernel have no room for.
+    pub fn spills(&self) -> &[Spill] {
+        &self.spills
+    }
+
+    /// Whether an aggregate of an event's is kept in the kernel.
+    pub fn is_kept(&self, event: u16, aggregate: usize) -> bool {
+        self.spills.binary_search_by_key(&(event, aggregate), Spill::place).is_ok()
     }
 
     /// Those of tables' rows, by id. The schema's target is the aggregate's index; its fields are one key, and the count.
@@ -222,6 +264,12 @@ impl Column {
         let (field, slot) = (layout.schema.fields.get(index)?, layout.slots.get(index)?);
         let null = if index < 16 { 1 << index } else { 0 };
         Some(Self { ty: field.ty, offset: slot.offset?, null })
+    }
+
+    /// Its type.
+    #[inline]
+    pub fn ty(self) -> FieldType {
+        self.ty
     }
 }
 

@@ -159,6 +159,18 @@ pub struct EventSchema {
     pub fields: Vec<FieldSchema>,
     /// For each aggregate of the probe, the columns of its key.
     pub keys: Vec<Vec<u32>>,
+    /// For each of them, the column of its value; shorter where the last ones have none.
+    #[serde(default)]
+    pub values: Vec<Option<u32>>,
+}
+
+impl EventSchema {
+    /// The columns that an aggregate needs, by its index in the probe: those of its key, and behind them its value's. None
+    /// where there is no such aggregate.
+    pub fn columns(&self, aggregate: usize) -> Option<Vec<u32>> {
+        let value = self.values.get(aggregate).copied().flatten();
+        Some(self.keys.get(aggregate)?.iter().copied().chain(value).collect())
+    }
 }
 
 /// A field's place.

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod batch;
+pub mod collect;
 pub mod drain;
 pub mod error;
 pub mod event;

@@ -15,6 +15,8 @@ pub struct Row {
     pub filtered: u64,
     /// Events that reached the user side and were not dropped there.
     pub delivered: u64,
+    /// Hits that tables in the kernel keep, all that they are for.
+    pub tabled: u64,
     /// There was no room in the ring.
     pub ring_full: u64,
     /// Too many probes interrupted each other.
@@ -45,6 +47,8 @@ pub struct Row {
     pub stack_failed: u64,
     /// Remark: a stack's definition found no room; the next hit sends it again.
     pub stack_definition_lost: u64,
+    /// Remark: hits that found room neither in a table nor, for that, in the ring; their event is another matter.
+    pub table_lost: u64,
     /// Remark: events delivered after later ones.
     pub late: u64,
 }
@@ -53,10 +57,10 @@ impl Row {
     /// Hits without a fate: 0 in a ledger that balances.
     pub fn balance(&self) -> i128 {
         let Self { filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped, .. } = *self;
-        let Self { unmatched, opened, already_open, open_full, .. } = *self;
+        let Self { tabled, unmatched, opened, already_open, open_full, .. } = *self;
         let fates = [
             [filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped].as_slice(),
-            &[unmatched, opened, already_open, open_full],
+            &[tabled, unmatched, opened, already_open, open_full],
         ]
         .concat();
         i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()
@@ -99,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_dropped_event_is_no_delivered_one() {
-        let schema = EventSchema { id: 1, probe: 0, target: 0, fields: Vec::new(), keys: Vec::new() };
+        let schema =
+            EventSchema { id: 1, probe: 0, target: 0, fields: Vec::new(), keys: Vec::new(), values: Vec::new() };
         let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
         let layouts = Layouts::new(vec![layout]).unwrap();
         let mut rows = [Row { hits: 10, filtered: 3, delivered: 7, ..Row::default() }];

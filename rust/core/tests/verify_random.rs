@@ -137,6 +137,7 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
             stack_depth: 127,
             stack_cache: 1024,
             transport: Default::default(),
+            tables: 32 << 20,
         },
         probes: vec![ProbeSpec {
             name,
@@ -146,7 +147,7 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
             attach: Attach::Auto,
             capture: Capture::Fields { fields },
             condition,
-            aggregates: vec![AggregateSpec { function: AggregateFunction::Count, by }],
+            aggregates: vec![AggregateSpec { function: AggregateFunction::Count, value: None, by }],
             deliver: true,
         }],
     }

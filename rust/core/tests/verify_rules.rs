@@ -200,7 +200,7 @@ fn probes() {
     declared["probes"][0]["declared_at"] = json!("script.py:7");
     refuses(&declared, "probes[0]", "(probe sched_switch, declared at script.py:7)");
     let mut counts = with("/probes/0/deliver", json!(false));
-    counts["probes"][0]["aggregates"] = json!([{"function": "count", "by": []}]);
+    counts["probes"][0]["aggregates"] = json!([{"function": {"kind": "count"}, "by": []}]);
     accepts(&counts);
 }
 
@@ -424,7 +424,7 @@ fn sizes_of_an_event() {
     accepts(&with(at, fields(16)));
     refuses(&with(at, fields(17)), "probes[0].capture", "at most 16 values");
     let mut keyed = with(at, fields(16));
-    keyed["probes"][0]["aggregates"] = json!([{"function": "count", "by": [field("f3")]}]);
+    keyed["probes"][0]["aggregates"] = json!([{"function": {"kind": "count"}, "by": [field("f3")]}]);
     accepts(&keyed);
     keyed["probes"][0]["aggregates"][0]["by"] = json!([field("f3"), kstack()]);
     refuses(&keyed, "probes[0].capture", "this one has 17");

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use spile_bpf::engine::Engine as Bpf;
 use spile_bpf::kernel::clock;
 use spile_core::Error;
+use spile_core::collect::Collector;
 use spile_core::drain::Drain;
 use spile_core::event::Layouts;
 use spile_core::layout::{Encoding, EventLayout, EventSchema};
@@ -38,6 +39,8 @@ pub struct Engine {
     /// What a script's stream tells of itself.
     account: Option<Arc<Account>>,
     drain: OnceLock<Drain>,
+    /// Where aggregates are kept in the kernel.
+    collector: OnceLock<Collector>,
 }
 
 /// Where events come from.
@@ -67,16 +70,18 @@ impl Engine {
             origin: Mutex::new(origin),
             account: None,
             drain: OnceLock::new(),
+            collector: OnceLock::new(),
         })
     }
 
     /// The names of the values of each part of a key, as the first of the probe's targets has them.
-    fn names_of_key(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<Vec<Option<Py<PyAny>>>> {
+    /// Of each column of an aggregate, the names of its values: its key's, and behind them its value's.
+    fn names_of(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<Vec<Option<Py<PyAny>>>> {
         let schemas = self.outlets.layouts.iter().map(|layout| &layout.schema);
-        let Some(schema) = schemas.into_iter().find(|schema| schema.probe as usize == probe) else {
+        let schema = schemas.into_iter().find(|schema| schema.probe as usize == probe);
+        let Some((schema, columns)) = schema.and_then(|schema| Some((schema, schema.columns(aggregate)?))) else {
             return Ok(Vec::new());
         };
-        let columns = schema.keys.get(aggregate).map_or(&[][..], Vec::as_slice);
         let fields = columns.iter().map(|column| schema.fields.get(*column as usize));
         fields.map(|field| field.map_or(Ok(None), |field| kinds::names(py, &field.names))).collect()
     }
@@ -96,6 +101,11 @@ impl Engine {
         if self.drain.set(drain).is_err() {
             return Err(Error::engine("this engine has been started already"));
         }
+        if let Origin::Bpf(bpf) = &mut *origin
+            && let Some(store) = bpf.store()
+        {
+            let _ = self.collector.set(Collector::spawn(store, self.outlets.tables.clone())?);
+        }
         match &mut *origin {
             Origin::Bpf(bpf) => bpf.start(),
             _ => Ok(()),
@@ -110,6 +120,9 @@ impl Engine {
         }
         if let Some(account) = &self.account {
             account.close();
+        }
+        if let Some(collector) = self.collector.get() {
+            collector.finish();
         }
         match self.drain.get() {
             Some(drain) => drain.finish(),
@@ -126,7 +139,8 @@ impl Engine {
     }
 
     fn failure(&self) -> Option<Error> {
-        self.drain.get().and_then(Drain::take_error)
+        let of_collector = self.collector.get().and_then(Collector::take_error);
+        self.drain.get().and_then(Drain::take_error).or(of_collector)
     }
 
     fn rows(&self) -> Result<Vec<Row>, Error> {
@@ -291,10 +305,15 @@ impl Engine {
 
     fn drain(&self, py: Python<'_>) {
         let Some(drain) = self.drain.get() else { return };
-        py.detach(|| match self.account {
-            // Another machine's clock, perhaps.
-            Some(_) => drain.wait_for_turns(),
-            None => drain.wait_for(clock::monotonic()),
+        py.detach(|| {
+            if let Some(collector) = self.collector.get() {
+                collector.wait();
+            }
+            match self.account {
+                // Another machine's clock, perhaps.
+                Some(_) => drain.wait_for_turns(),
+                None => drain.wait_for(clock::monotonic()),
+            }
         });
     }
 
@@ -333,11 +352,13 @@ impl Engine {
     fn table(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<NativeTable> {
         let table = self.outlets.tables.get(probe).and_then(|tables| tables.get(aggregate));
         let table = table.ok_or_else(|| PyIndexError::new_err("no such aggregate"))?;
+        let parts = self.spec.probes[probe].aggregates[aggregate].by.len();
         Ok(NativeTable {
             table: Arc::clone(table),
+            parts,
             kinds: Arc::clone(&self.kinds),
             stacks: Arc::clone(&self.outlets.stacks),
-            names: self.names_of_key(py, probe, aggregate)?,
+            names: self.names_of(py, probe, aggregate)?,
         })
     }
 
@@ -396,6 +417,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("hits", row.hits),
         ("filtered", row.filtered),
         ("delivered", row.delivered),
+        ("tabled", row.tabled),
         ("ring_full", row.ring_full),
         ("re_entered", row.re_entered),
         ("missed", row.missed),
@@ -411,6 +433,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("left_open", row.left_open),
         ("stack_failed", row.stack_failed),
         ("stack_definition_lost", row.stack_definition_lost),
+        ("table_lost", row.table_lost),
         ("late", row.late),
     ];
     for (name, count) in counts {

@@ -6,18 +6,23 @@ mod keep;
 
 use super::ir::{Arg, Base, BinOp, Block, Function, Inst, Operand, Terminator, VReg};
 use super::regalloc::{Allocation, Location};
-use super::{Insn, MapRef, insn};
+use super::{BUCKET_BITS, Insn, MapRef, insn};
 
 const FIRST: u8 = 0;
 const SECOND: u8 = 5;
 
-/// Instructions, and the indexes of those that name maps.
-pub(super) type Code = (Vec<Insn>, Vec<(usize, MapRef)>);
+/// Instructions, and the indexes of those that name maps, and of those that depend on a table's size.
+pub(super) struct Code {
+    pub insns: Vec<Insn>,
+    pub relocations: Vec<(usize, MapRef)>,
+    pub buckets: Vec<usize>,
+}
 
-/// The code of a function, and the indexes of the instructions that name maps.
+/// The code of a function.
 pub(super) fn emit(function: &Function, allocation: &Allocation) -> Result<Code, String> {
     let starts = vec![None; function.blocks.len()];
-    let mut emitter = Emitter { allocation, code: Vec::new(), relocations: Vec::new(), jumps: Vec::new(), starts };
+    let (relocations, buckets) = (Vec::new(), Vec::new());
+    let mut emitter = Emitter { allocation, code: Vec::new(), relocations, buckets, jumps: Vec::new(), starts };
     for (index, &block) in function.order.iter().enumerate() {
         emitter.starts[block.0 as usize] = Some(emitter.code.len());
         for inst in &function.data(block).insts {
@@ -32,13 +37,14 @@ pub(super) fn emit(function: &Function, allocation: &Allocation) -> Result<Code,
         let offset = i16::try_from(start - at as i64 - 1).map_err(|_| "a jump is too far")?;
         emitter.code[at] = emitter.code[at].with_offset(offset);
     }
-    Ok((emitter.code, emitter.relocations))
+    Ok(Code { insns: emitter.code, relocations: emitter.relocations, buckets: emitter.buckets })
 }
 
 struct Emitter<'a> {
     allocation: &'a Allocation,
     code: Vec<Insn>,
     relocations: Vec<(usize, MapRef)>,
+    buckets: Vec<usize>,
     jumps: Vec<(usize, Block)>,
     starts: Vec<Option<usize>>,
 }
@@ -197,6 +203,20 @@ impl Emitter<'_> {
                 let opcode = insn::STX | insn::ATOMIC | insn::size_bits(8);
                 self.put(opcode, 1, 2, *offset as i16, insn::COMPARE_EXCHANGE);
                 self.spill(*dst, FIRST);
+            }
+            Inst::Address { dst, slot } => {
+                let (target, offset) = (self.target(*dst), self.allocation.slots[slot.0 as usize]);
+                self.mov(target, insn::FRAME);
+                self.alu(insn::alu_bits(BinOp::Add), target, Source::Imm(i32::from(offset)));
+                self.spill(*dst, target);
+            }
+            Inst::Bucket { dst, hash } => {
+                let target = self.target(*dst);
+                let from = self.read(*hash, target);
+                self.mov(target, from);
+                self.buckets.push(self.code.len());
+                self.alu(insn::alu_bits(BinOp::ShrU), target, Source::Imm(64 - BUCKET_BITS as i32));
+                self.spill(*dst, target);
             }
             Inst::Put { dst, map, key, value, restart, .. } => {
                 self.put_value(*map, *key, *value, *restart);

@@ -21,6 +21,7 @@ enum Step {
     BinaryImm(BinOp, usize, usize, i64),
     SignExtend(usize, usize, u8),
     Number(usize, usize),
+    Bucket(usize, usize),
     Copy(usize, usize),
     /// With copies of registers, made in this order, which die at the call.
     Call(usize, [usize; 4], Vec<usize>),
@@ -130,6 +131,7 @@ fn build(steps: &[Step]) -> Function {
             }
             Step::SignExtend(dst, src, bits) => f.push(Inst::SignExtend { dst: regs[dst], src: regs[src], bits }),
             Step::Number(dst, src) => f.push(Inst::Number { dst: regs[dst], src: regs[src] }),
+            Step::Bucket(dst, hash) => f.push(Inst::Bucket { dst: regs[dst], hash: regs[hash] }),
             Step::Copy(dst, src) => f.push(Inst::Copy { dst: regs[dst], src: regs[src] }),
             Step::Call(dst, args, order) => {
                 let mut args = args.map(|arg| Arg::Reg(regs[arg]));
@@ -304,6 +306,8 @@ fn interpret(f: &Function, context: &mut [u64]) {
                     helper(arg(0), arg(1), arg(2), arg(3), 0)
                 }
                 Inst::CompareExchange { .. } => unreachable!("the interpreter of bytecode has none"),
+                Inst::Bucket { hash, .. } => regs[hash.0 as usize] >> (64 - super::BUCKET_BITS),
+                Inst::Address { .. } => unreachable!("no address is taken"),
                 Inst::MapValue { .. } => unreachable!("there are no maps"),
             };
             if let Some(dst) = inst.def() {
@@ -326,7 +330,7 @@ fn interpret(f: &Function, context: &mut [u64]) {
 
 fn run(f: &Function, context: &mut [u64]) -> Result<(), String> {
     verify(f)?;
-    let (mut code, relocations) = emit::emit(f, &regalloc::allocate(f)?)?;
+    let emit::Code { insns: mut code, relocations, .. } = emit::emit(f, &regalloc::allocate(f)?)?;
     for (at, _) in relocations {
         // The map is no descriptor here: the source register must not say that it is one.
         code[at] = super::Insn(code[at].0 & !0xf000);
@@ -374,6 +378,7 @@ fn step() -> impl Strategy<Value = Step> {
         (op(), reg(), reg(), reg()).prop_map(|(op, dst, left, right)| Step::Binary(op, dst, left, right)),
         (op(), reg(), reg(), imm()).prop_map(|(op, dst, left, imm)| Step::BinaryImm(op, dst, left, imm)),
         (reg(), reg()).prop_map(|(dst, src)| Step::Number(dst, src)),
+        (reg(), reg()).prop_map(|(dst, hash)| Step::Bucket(dst, hash)),
         (reg(), reg(), 1_u8..64).prop_map(|(dst, src, bits)| Step::SignExtend(dst, src, bits)),
         (reg(), reg()).prop_map(|(dst, src)| Step::Copy(dst, src)),
         (reg(), [reg(), reg(), reg(), reg()], proptest::sample::subsequence(vec![0, 1, 2, 3], 0..=4).prop_shuffle())

@@ -22,6 +22,7 @@ mod regalloc;
 mod registers;
 mod schema;
 mod span;
+mod table;
 
 use spile_core::error::Error;
 use spile_core::layout::EventLayout;
@@ -34,6 +35,7 @@ pub use mapped::MappedRings;
 pub use registers::{REGISTERS, Registers};
 pub use schema::{schema, uses_task};
 pub use span::{Key, MAX_KEPT, Side, SpanLayout, at_start};
+pub use table::{FACTOR as HASH_FACTOR, FAULTED, HEADER, PROBES, TableLayout, USED, tables};
 
 /// What the kernel calls the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,6 +112,8 @@ pub struct Options {
 pub const MAX_IMMEDIATE_RINGS: u32 = 16;
 /// Bytes of an entry of [`MapRef::Scratch`].
 pub const SCRATCH_SIZE: u32 = 20_480;
+/// The bits of a table's slots' numbers, until the loader knows better.
+pub const BUCKET_BITS: u32 = 6;
 /// Programs of one CPU that may interrupt each other and still have scratch.
 pub const SCRATCH_LEVELS: u32 = 4;
 
@@ -135,13 +139,18 @@ pub enum MapRef {
     StackCache,
     /// `HASH` keyed by process id (`u32`).
     Pids,
+    /// `ARRAY`, 1 entry of 8 bytes, addressed directly: a `u32`: where the parts of [`MapRef::Table`] that programs write to
+    /// begin: 0, or the number of CPUs.
+    Generation,
+    /// `ARRAY` of parts ([`TableLayout`]), two for each CPU: the table, of this program's own, of the aggregate of this number.
+    Table(u16),
     /// `HASH`, preallocated, keyed by 8 bytes: what the span of this number keeps between its starts and ends.
     Open(u16),
 }
 
 /// The words of a ledger row.
 ///
-/// A hit has exactly one fate: hits = filtered + delivered + ring full + re-entered + faulted, of a span's sides also
+/// A hit has exactly one fate: hits = filtered + delivered + tabled + ring full + re-entered + faulted, of a span's sides also
 /// unmatched, opened, already open and open full. The others are remarks. Of all rows of a span together, opened =
 /// matched + overwritten + what is open still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,11 +184,15 @@ pub enum Ledger {
     Matched = 12,
     /// Remark: a start that another one replaced; counted where the other one came.
     Overwritten = 13,
+    /// Tables keep it, all that it is for, and nothing else is wanted of it.
+    Tabled = 14,
+    /// Remark: it found room neither in a table nor, for that, in the ring; its event is another matter.
+    TableLost = 15,
 }
 
 impl Ledger {
     /// The number of words in a row.
-    pub const ENTRIES: u32 = 14;
+    pub const ENTRIES: u32 = 16;
 }
 
 /// An instruction, encoded as the kernel reads it (little-endian: opcode in the low byte).
@@ -197,6 +210,9 @@ pub struct Program {
     pub insns: Vec<Insn>,
     /// Indexes of instructions whose immediate the loader sets to the map's descriptor.
     pub relocations: Vec<(usize, MapRef)>,
+    /// Indexes of instructions whose immediate the loader sets to 64 less the bits that number a table's slots. As they are,
+    /// there are [`BUCKET_BITS`].
+    pub buckets: Vec<usize>,
     ir: String,
 }
 
@@ -212,18 +228,28 @@ impl Program {
     }
 }
 
-/// Compiles one target of a probe. `columns` are [`schema`]'s expressions, beside `layout.schema.fields`.
+/// What becomes of a hit.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a> {
+    /// The event.
+    pub layout: &'a EventLayout,
+    /// [`schema`]'s expressions, beside `layout.schema.fields`.
+    pub columns: &'a [Expr],
+    /// The aggregates that are kept here.
+    pub tables: &'a [TableLayout],
+}
+
+/// Compiles one target of a probe.
 pub fn compile(
     kind: ProgramKind,
     probe: &ProbeSpec,
-    layout: &EventLayout,
-    columns: &[Expr],
+    output: Output<'_>,
     fields: &dyn Fields,
     offsets: &KernelOffsets,
     options: &Options,
 ) -> Result<Program, Error> {
-    let (role, index) = (build::Role::Event(layout), layout.schema.probe);
-    let request = build::Request { kind, probe, index, role, columns, fields, offsets, options };
+    let (role, index) = (build::Role::Event(output), output.layout.schema.probe);
+    let request = build::Request { kind, probe, index, role, fields, offsets, options };
     let function = build::build(&request)?;
     finish(kind, function)
 }
@@ -244,18 +270,12 @@ pub struct Site<'a> {
 /// Compiles a start of a span, the probe of the number `index`.
 pub fn compile_start(site: &Site<'_>, probe: &ProbeSpec, index: u32, side: Side<'_>) -> Result<Program, Error> {
     let restart = probe.span.as_ref().is_none_or(|span| span.restart);
-    compile_side(site, probe, index, build::Role::Start { side, restart }, &[])
+    compile_side(site, probe, index, build::Role::Start { side, restart })
 }
 
-/// Compiles an end of a span. `columns` are [`schema`]'s expressions, beside `layout.schema.fields`.
-pub fn compile_end(
-    site: &Site<'_>,
-    probe: &ProbeSpec,
-    side: Side<'_>,
-    layout: &EventLayout,
-    columns: &[Expr],
-) -> Result<Program, Error> {
-    compile_side(site, probe, layout.schema.probe, build::Role::End { side, layout }, columns)
+/// Compiles an end of a span.
+pub fn compile_end(site: &Site<'_>, probe: &ProbeSpec, side: Side<'_>, output: Output<'_>) -> Result<Program, Error> {
+    compile_side(site, probe, output.layout.schema.probe, build::Role::End { side, output })
 }
 
 fn compile_side<'a>(
@@ -263,10 +283,9 @@ fn compile_side<'a>(
     probe: &'a ProbeSpec,
     index: u32,
     role: build::Role<'a>,
-    columns: &'a [Expr],
 ) -> Result<Program, Error> {
     let Site { kind, fields, offsets, options } = *site;
-    let request = build::Request { kind, probe, index, role, columns, fields, offsets, options };
+    let request = build::Request { kind, probe, index, role, fields, offsets, options };
     finish(kind, build::build(&request)?)
 }
 
@@ -279,6 +298,7 @@ fn finish(kind: ProgramKind, function: ir::Function) -> Result<Program, Error> {
     };
     ir::verify(&function).map_err(|fault| bug("verifying", fault))?;
     let allocation = regalloc::allocate(&function).map_err(|fault| bug("allocating registers", fault))?;
-    let (insns, relocations) = emit::emit(&function, &allocation).map_err(|fault| bug("emitting", fault))?;
-    Ok(Program { name: function.name, kind, insns, relocations, ir })
+    let code = emit::emit(&function, &allocation).map_err(|fault| bug("emitting", fault))?;
+    let emit::Code { insns, relocations, buckets } = code;
+    Ok(Program { name: function.name, kind, insns, relocations, buckets, ir })
 }

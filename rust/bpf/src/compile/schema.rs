@@ -40,17 +40,21 @@ pub fn schema(
             }
         }
     }
-    let mut keys = Vec::new();
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
     for (aggregate, spec) in probe.aggregates.iter().enumerate() {
         let mut key = Vec::new();
         for (part, expr) in spec.by.iter().enumerate() {
             let place = format!("probes[{probe_index}].aggregates[{aggregate}].by[{part}]");
-            key.push(columns.key(expr, aggregate, part, &place)?);
+            key.push(columns.key(expr, &format!("by[{aggregate}][{part}]"), &place)?);
         }
         keys.push(key);
+        let place = format!("probes[{probe_index}].aggregates[{aggregate}].value");
+        let column = |value| columns.key(value, &format!("value[{aggregate}]"), &place);
+        values.push(spec.value.as_ref().map(column).transpose()?);
     }
     columns.fit_strings();
-    let schema = EventSchema { id: event_id, probe: probe_index, target: target_index, fields: columns.schemas, keys };
+    let schema =
+        EventSchema { id: event_id, probe: probe_index, target: target_index, fields: columns.schemas, keys, values };
     Ok((schema, columns.exprs))
 }
 
@@ -70,11 +74,12 @@ impl Columns<'_> {
         Ok(())
     }
 
-    fn key(&mut self, expr: &Expr, aggregate: usize, part: usize, place: &str) -> Result<u32, Error> {
+    /// A column that an aggregate needs: one that is there for another reason, if there is one.
+    fn key(&mut self, expr: &Expr, name: &str, place: &str) -> Result<u32, Error> {
         let index = match self.exprs.iter().position(|known| known == expr) {
             Some(index) => index,
             None => {
-                self.add(format!("by[{aggregate}][{part}]"), expr, Role::Key, place)?;
+                self.add(name.to_owned(), expr, Role::Key, place)?;
                 self.exprs.len() - 1
             }
         };

@@ -17,6 +17,8 @@ pub(super) fn row(planned: &Planned, missed: u64, maps: &Maps) -> Result<Row, Er
         hits: word(Ledger::Hits) + missed,
         filtered: word(Ledger::Filtered),
         delivered: word(Ledger::Delivered),
+        tabled: word(Ledger::Tabled),
+        table_lost: word(Ledger::TableLost),
         ring_full: word(Ledger::RingFull),
         re_entered: word(Ledger::ReEntered),
         missed,

@@ -11,10 +11,10 @@ use spile_core::spec::{Capture, Context, Expr, ProbeSpec, Target};
 use super::function;
 use super::maps::OpenSpans;
 use super::place::Place;
-use super::plan::{Ids, Planned, Scene, exprs, narrow, suffix, wants};
+use super::plan::{Ids, Planned, Scene, exprs, kept, narrow, suffix, wants};
 use crate::compile::{
-    Access, Fields, KernelOffsets, Key, ProgramKind, Side, Site, SpanLayout, at_start, compile_end, compile_start,
-    schema, uses_task,
+    Access, Fields, KernelOffsets, Key, Output, ProgramKind, Side, Site, SpanLayout, at_start, compile_end,
+    compile_start, schema, uses_task,
 };
 
 /// Calls that may go on at once; one more is counted, and its return has no start.
@@ -101,8 +101,12 @@ fn pair(
     let options = scene.options(id, &end.attachment);
     let site = Site { kind: end.kind, fields: &*end.fields, offsets, options: &options };
     let (schema, columns) = schema(probe, probe_number, target_number, id, &*end.fields, Some(side.layout))?;
+    // Right behind the return's: by that the entry knows it.
+    let entry_id = ids.next()?;
+    let tables = scene.tables(probe, (&schema, &columns), ids)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
-    let program = compile_end(&site, probe, side, &layout, &columns)?;
+    let output = Output { layout: &layout, columns: &columns, tables: &kept(&tables) };
+    let program = compile_end(&site, probe, side, output)?;
     let first = Planned {
         id,
         probe: probe_number,
@@ -113,14 +117,13 @@ fn pair(
         attachment: end.attachment,
         layout: Some(layout),
         program,
+        tables,
     };
-    // Right behind the return's: by that the entry knows it.
-    let id = ids.next()?;
-    let options = scene.options(id, &start.attachment);
+    let options = scene.options(entry_id, &start.attachment);
     let site = Site { kind: start.kind, fields: &*start.fields, offsets, options: &options };
     let program = compile_start(&site, probe, probe_number, side)?;
     let second = Planned {
-        id,
+        id: entry_id,
         probe: probe_number,
         target: narrow(probe.targets.len() + target)?,
         name: start.name,
@@ -129,6 +132,7 @@ fn pair(
         attachment: start.attachment,
         layout: None,
         program,
+        tables: Vec::new(),
     };
     Ok([first, second])
 }

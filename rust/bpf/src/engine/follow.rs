@@ -32,7 +32,7 @@ impl Follow {
     /// Loads what [`prepare`] made.
     pub(super) fn load(programs: &[(&'static str, Program)], maps: &Maps) -> Result<Self, Error> {
         let load = |(place, program): &(&'static str, Program)| {
-            Ok((*place, LoadedProgram::load(program.kind, &program.name, &maps.relocated(program)?)?))
+            Ok((*place, LoadedProgram::load(program.kind, &program.name, &maps.relocated(program, None)?)?))
         };
         Ok(Self { programs: programs.iter().map(load).collect::<Result<_, Error>>()? })
     }

@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd as _;
 use spile_core::error::Error;
 use spile_core::spec::{Limits, SessionSpec};
 
+use super::fence::Fence;
+use super::tables::UnitTables;
 use super::transport::Mapped;
 use crate::compile::{Ledger, MapRef, Program, SCRATCH_LEVELS, SCRATCH_SIZE};
 use crate::kernel::cpu;
@@ -20,7 +22,7 @@ const OFFLINE_RING: u32 = 1 << 16;
 /// Every map that the session's programs name.
 pub(super) struct Maps {
     gate: Map,
-    fence: Map,
+    fence: Fence,
     ledger: Map,
     mapped: Option<Mapped>,
     rings: Vec<(Map, u32)>,
@@ -35,8 +37,18 @@ pub(super) struct Maps {
 
 /// Refuses sizes that this machine can't have, before anything is made. What no machine can have is refused by then.
 pub(super) fn check_sizes(limits: &Limits) -> Result<(), Error> {
-    let online = cpu::online()?.len() as u64;
-    check_buffer(limits.buffer, page_size() as u64, online, available_memory().unwrap_or(u64::MAX))
+    let (online, available) = (cpu::online()?.len() as u64, available_memory().unwrap_or(u64::MAX));
+    check_buffer(limits.buffer, page_size() as u64, online, available)?;
+    check_tables(limits.tables, available)
+}
+
+fn check_tables(tables: u64, available: u64) -> Result<(), Error> {
+    if tables <= available / 2 {
+        return Ok(());
+    }
+    let fault =
+        format!("tables={tables}: that is more than half of the {available} bytes of memory that are free; take less");
+    Err(Error::spec("limits.tables", fault))
 }
 
 fn check_buffer(buffer: u64, page: u64, cpus: u64, available: u64) -> Result<(), Error> {
@@ -63,7 +75,7 @@ impl Maps {
     /// Makes what `programs` name, and what the engine itself needs.
     pub(super) fn create<'p>(
         spec: &SessionSpec,
-        events: usize,
+        last_id: u32,
         cpus: u32,
         spans: &[OpenSpans],
         mapped: Option<Mapped>,
@@ -71,9 +83,8 @@ impl Maps {
     ) -> Result<Self, Error> {
         let wanted: BTreeSet<MapRef> = programs.flat_map(|program| &program.relocations).map(|(_, map)| *map).collect();
         let gate = Map::array("spile_gate", 8, 1)?;
-        let fence = Map::array_of_maps("spile_fence", &gate, 1)?;
-        let rows = u32::try_from(events + 1).map_err(|_| Error::engine("a ledger of an absurd size"))?;
-        let ledger = Map::per_cpu_array("spile_ledger", 8 * Ledger::ENTRIES, rows)?;
+        let fence = Fence::new(&gate)?;
+        let ledger = Map::per_cpu_array("spile_ledger", 8 * Ledger::ENTRIES, last_id + 1)?;
         let only_if = |map: MapRef, make: &dyn Fn() -> Result<Map, Error>| wanted.contains(&map).then(make).transpose();
         let wants_ring = wanted.iter().any(|map| matches!(map, MapRef::Ring(_) | MapRef::RingArray));
         let rings = if wants_ring { rings(spec, cpus)? } else { Vec::new() };
@@ -98,13 +109,20 @@ impl Maps {
         })
     }
 
-    /// A program's code with descriptors in the place of names.
-    pub(super) fn relocated(&self, program: &Program) -> Result<Vec<u64>, Error> {
+    /// A program's code with descriptors in the place of names, those of its own tables among them.
+    pub(super) fn relocated(&self, program: &Program, tables: Option<&UnitTables<'_>>) -> Result<Vec<u64>, Error> {
         let mut words: Vec<u64> = program.insns.iter().map(|insn| insn.0).collect();
         for (at, name) in &program.relocations {
-            let map =
-                self.named(*name).ok_or_else(|| Error::engine(format!("{name:?} was not made: a bug of spile's")))?;
+            let map = tables
+                .and_then(|tables| tables.named(*name))
+                .or_else(|| self.named(*name))
+                .ok_or_else(|| Error::engine(format!("{name:?} was not made: a bug of spile's")))?;
             words[*at] = program.insns[*at].with_imm(map.fd().as_raw_fd()).0;
+        }
+        if let Some(tables) = tables {
+            for at in &program.buckets {
+                words[*at] = program.insns[*at].with_imm(tables.shift()).0;
+            }
         }
         Ok(words)
     }
@@ -120,6 +138,8 @@ impl Maps {
             MapRef::StackCache => self.stack_cache.as_ref(),
             MapRef::Pids => self.pids.as_ref(),
             MapRef::Open(span) => self.open.get(usize::from(span)),
+            // A program's own.
+            MapRef::Generation | MapRef::Table(_) => None,
         }
     }
 
@@ -135,10 +155,9 @@ impl Maps {
         self.gate.update(&0_u32.to_ne_bytes(), &u64::from(state).to_ne_bytes())
     }
 
-    /// Waits until every program that is running now has ended: an update of a map of maps returns only then
-    /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c, since commit 1ae80cf31938).
+    /// Waits until every program that is running now has ended.
     pub(super) fn fence(&self) -> Result<(), Error> {
-        self.fence.update(&0_u32.to_ne_bytes(), &self.gate.fd().as_raw_fd().to_ne_bytes())
+        self.fence.wait(&self.gate)
     }
 
     /// How many of each span's starts are without an end.

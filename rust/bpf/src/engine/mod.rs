@@ -16,6 +16,7 @@
 mod account;
 mod attach;
 mod calls;
+mod fence;
 mod follow;
 mod function;
 mod kernel_view;
@@ -25,18 +26,21 @@ mod plan;
 mod shortcut;
 mod source;
 mod spans;
+mod tables;
 mod transport;
 mod unit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use spile_core::collect::Store;
 use spile_core::error::Error;
 use spile_core::event::Layouts;
 use spile_core::loss::{self, Row};
 use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
 
+use crate::compile::MappedRings;
 use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
@@ -45,6 +49,7 @@ use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
 use plan::Planned;
+use tables::{Sizes, Tables};
 use unit::Unit;
 
 /// The gate's states, as programs read them.
@@ -62,6 +67,8 @@ pub struct Engine {
     maps: Maps,
     /// CPUs that have a ring.
     cpus: u32,
+    sizes: Sizes,
+    store: Option<Box<dyn Store>>,
     layouts: Arc<Layouts>,
     is_closed: Arc<AtomicBool>,
 }
@@ -83,15 +90,22 @@ impl Engine {
         let _ = unlimit_locked_memory();
         let mapped = transport::mapped(spec, cpus)?;
         let rings = mapped.as_ref().map(|mapped| mapped.rings);
-        let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, rings, &kernel)?;
+        let (plan, bits) = Self::plan(spec, cpus, rings, &kernel)?;
+        let plan::Plan { programs: planned, spans, last_id } = plan;
         let groups = unit::group(&planned);
         descriptors::make_room(unit::descriptors(&groups, &planned, cpus as usize))?;
         let follow = follow::prepare(&spec.target, &kernel)?;
         let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
-        let maps = Maps::create(spec, planned.len(), cpus, &spans, mapped, wanted)?;
-        let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
+        let maps = Maps::create(spec, last_id, cpus, &spans, mapped, wanted)?;
+        let layouts = planned.iter().filter_map(|planned| planned.layout.clone()).collect();
+        let spills = planned.iter().flat_map(|planned| planned.kept().map(|table| table.spill_of(planned.id)));
+        let layouts = Layouts::with_spills(layouts, spills.collect())?;
         let follow = Follow::load(&follow, &maps)?;
-        let units = groups.into_iter().map(|members| Unit::load(members, &planned, &maps));
+        let tables = Tables::create(&groups, &planned, bits, cpus)?;
+        let units = groups.into_iter().enumerate().map(|(unit, members)| {
+            let tables = tables.as_ref().map(|tables| tables.of(unit));
+            Unit::load(members, &planned, &maps, tables.as_ref())
+        });
         let units = units.collect::<Result<Vec<_>, Error>>()?;
         let engine = Self {
             links: Vec::new(),
@@ -100,6 +114,8 @@ impl Engine {
             units,
             maps,
             cpus,
+            sizes: tables.as_ref().map(Tables::sizes).unwrap_or_default(),
+            store: tables.map(Tables::into_store).transpose()?,
             layouts: Arc::new(layouts),
             is_closed: Arc::default(),
         };
@@ -107,6 +123,25 @@ impl Engine {
             engine.add_pid(pid)?;
         }
         Ok(engine)
+    }
+
+    /// What the spec wants here. Aggregates whose tables would be too small are counted over the event stream.
+    fn plan(
+        spec: &SessionSpec,
+        cpus: u32,
+        rings: Option<MappedRings>,
+        kernel: &KernelView,
+    ) -> Result<(plan::Plan, u32), Error> {
+        let plan = plan::plan(spec, cpus, rings, kernel, None)?;
+        match tables::bits(&unit::group(&plan.programs), &plan.programs, spec.limits.tables, cpus) {
+            Ok(bits) => Ok((plan, bits)),
+            Err(reason) => Ok((plan::plan(spec, cpus, rings, kernel, Some(reason))?, 0)),
+        }
+    }
+
+    /// The tables that aggregates are kept in, if there are any; once.
+    pub fn store(&mut self) -> Option<Box<dyn Store>> {
+        self.store.take()
     }
 
     /// How its records are read.
@@ -208,7 +243,8 @@ impl Engine {
 
     /// What was made of each target: where it is attached, the intermediate form, and the bytecode.
     pub fn explain(&self) -> String {
-        self.planned.iter().map(Planned::explained).collect::<Vec<_>>().join("\n")
+        let explained = self.planned.iter().map(|planned| planned.explained(|table| self.sizes.explained(table)));
+        explained.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -220,13 +256,13 @@ impl Drop for Engine {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
+pub(crate) mod tests {
     use spile_core::merge::Merge;
     use spile_core::spec::{Attach, Capture, Limits, ProbeSpec, SPEC_VERSION, Target, TargetFilter};
 
     use super::*;
 
-    fn spec() -> SessionSpec {
+    pub(super) fn spec() -> SessionSpec {
         SessionSpec {
             version: SPEC_VERSION,
             target: TargetFilter { pid: Some(std::process::id()), follow: false, cgroup: None, exclude_self: false },
@@ -236,6 +272,7 @@ mod tests {
                 stack_depth: 127,
                 stack_cache: 64,
                 transport: Default::default(),
+                tables: 32 << 20,
             },
             probes: vec![ProbeSpec {
                 name: "many".into(),

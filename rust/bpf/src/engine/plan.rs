@@ -3,15 +3,16 @@
 use std::fmt::Write as _;
 
 use spile_core::error::Error;
-use spile_core::layout::{COMPACT_BASE, Encoding, EventLayout};
-use spile_core::spec::{Capture, Condition, Expr, ProbeSpec, SessionSpec};
+use spile_core::layout::{COMPACT_BASE, Encoding, EventLayout, EventSchema};
+use spile_core::spec::{AggregateSpec, Capture, Condition, Expr, ProbeSpec, SessionSpec};
 
 use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
 use super::{calls, spans};
 use crate::compile::{
-    Filter, KernelOffsets, MapRef, MappedRings, Options, Program, compile, exprs_of, schema, uses_task,
+    Filter, KernelOffsets, MapRef, MappedRings, Options, Output, Program, TableLayout, compile, exprs_of, schema,
+    tables, uses_task,
 };
 
 /// Everything that a session needs in the kernel.
@@ -21,6 +22,8 @@ pub(super) struct Plan {
     pub programs: Vec<Planned>,
     /// The tables of spans, by their numbers.
     pub spans: Vec<OpenSpans>,
+    /// The greatest number of a program or of an event.
+    pub last_id: u32,
 }
 
 /// What every program is made for.
@@ -29,9 +32,12 @@ pub(super) struct Scene<'a> {
     pub cpus: u32,
     pub mapped: Option<MappedRings>,
     pub kernel: &'a KernelView,
+    /// Why no aggregate can be kept in the kernel, if so.
+    pub no_tables: Option<String>,
 }
 
 /// Programs' numbers: rows of the ledger, and ids of events where there are any.
+#[derive(Default)]
 pub(super) struct Ids(u32);
 
 /// A target's program, ready to be loaded.
@@ -47,6 +53,8 @@ pub(super) struct Planned {
     /// None where a hit is no event: at the start of a span.
     pub layout: Option<EventLayout>,
     pub program: Program,
+    /// For each aggregate, what it is kept in, or why it is counted over the event stream.
+    pub tables: Vec<Result<TableLayout, String>>,
 }
 
 impl Planned {
@@ -58,10 +66,16 @@ impl Planned {
             && self.program.kind == other.program.kind
             && self.program.insns == other.program.insns
             && self.program.relocations == other.program.relocations
+            && self.kept().map(|table| &table.row).eq(other.kept().map(|table| &table.row))
     }
 
-    /// For whoever wants to read it.
-    pub(super) fn explained(&self) -> String {
+    /// The aggregates that its program keeps.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &TableLayout> {
+        self.tables.iter().flatten()
+    }
+
+    /// For whoever wants to read it; `kept` says so of an aggregate that is kept in the kernel.
+    pub(super) fn explained(&self, kept: impl Fn(&TableLayout) -> String) -> String {
         let mut text = format!("{}{}\n", self.spelling, self.suffix);
         let Self { id, attachment, layout, .. } = self;
         let _ = match layout {
@@ -81,6 +95,12 @@ impl Planned {
             for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
                 let _ = writeln!(text, "  +{} {}: {:?}", slot.offset.unwrap_or(0), field.name, field.ty);
             }
+        }
+        for (index, table) in self.tables.iter().enumerate() {
+            let _ = match table {
+                Ok(table) => writeln!(text, "aggregate {index} is kept in the kernel: {}", kept(table)),
+                Err(reason) => writeln!(text, "aggregate {index} is counted over the event stream: {reason}"),
+            };
         }
         text + self.program.ir_text() + &self.program.disassembly()
     }
@@ -128,6 +148,24 @@ impl Scene<'_> {
             mapped: *mapped,
         }
     }
+
+    /// What the aggregates of a target are kept in.
+    pub(super) fn tables(
+        &self,
+        probe: &ProbeSpec,
+        (schema, columns): (&EventSchema, &[Expr]),
+        ids: &mut Ids,
+    ) -> Result<Vec<Result<TableLayout, String>>, Error> {
+        match &self.no_tables {
+            Some(reason) => Ok(probe.aggregates.iter().map(|_| Err(reason.clone())).collect()),
+            None => tables(probe, schema, columns, || ids.next()),
+        }
+    }
+}
+
+/// Those that are kept.
+pub(super) fn kept(tables: &[Result<TableLayout, String>]) -> Vec<TableLayout> {
+    tables.iter().flatten().cloned().collect()
 }
 
 impl Ids {
@@ -144,8 +182,9 @@ pub(super) fn plan(
     cpus: u32,
     mapped: Option<MappedRings>,
     kernel: &KernelView,
+    no_tables: Option<String>,
 ) -> Result<Plan, Error> {
-    let scene = Scene { spec, cpus, mapped, kernel };
+    let scene = Scene { spec, cpus, mapped, kernel, no_tables };
     let (mut plan, mut ids, mut errors) = (Plan::default(), Ids(0), Vec::new());
     for (probe_index, probe) in spec.probes.iter().enumerate() {
         if probe.span.is_some() {
@@ -190,6 +229,7 @@ pub(super) fn plan(
             true
         }
     });
+    plan.last_id = ids.0;
     Error::all(errors).map_or(Ok(plan), Err)
 }
 
@@ -205,17 +245,21 @@ fn one(
     place: Place,
     ids: &mut Ids,
 ) -> Result<Planned, Error> {
-    let Scene { spec, kernel, .. } = *scene;
+    let Scene { spec, kernel, .. } = scene;
     let (probe, target) = (&spec.probes[probe_index], &spec.probes[probe_index].targets[target_index]);
     let (probe_number, target_number, id) = (narrow(probe_index)?, narrow(target_index)?, ids.next()?);
     let (schema, columns) = schema(probe, probe_number, target_number, id, &*place.fields, None)?;
+    let tables = scene.tables(probe, (&schema, &columns), ids)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
     let options = scene.options(id, &place.attachment);
     let Place { kind, fields, attachment, name } = place;
-    let program = compile(kind, probe, &layout, &columns, &*fields, &offsets, &options)?;
+    let kept = kept(&tables);
+    let output = Output { layout: &layout, columns: &columns, tables: &kept };
+    let program = compile(kind, probe, output, &*fields, &offsets, &options)?;
     let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
-    Ok(Planned { id, probe: probe_number, target: target_number, name, spelling, suffix, attachment, layout, program })
+    let (probe, target) = (probe_number, target_number);
+    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, layout, program, tables })
 }
 
 pub(super) fn narrow(index: usize) -> Result<u32, Error> {
@@ -236,7 +280,7 @@ pub(super) fn exprs(probe: &ProbeSpec) -> Vec<&Expr> {
         Capture::Fields { fields } => fields.iter().map(|field| &field.expr).collect(),
         Capture::All => Vec::new(),
     };
-    let keys = probe.aggregates.iter().flat_map(|aggregate| &aggregate.by);
+    let keys = probe.aggregates.iter().flat_map(AggregateSpec::exprs);
     let compared = probe.condition.iter().flat_map(|condition: &Condition| exprs_of(condition));
     captures.into_iter().chain(keys).chain(compared).collect()
 }

@@ -12,10 +12,10 @@ use spile_core::spec::{Context, Expr, ProbeSpec, SpanSide, SpanSpec, Target};
 
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
-use super::plan::{Ids, Planned, Scene, exprs, located, narrow, placed, suffix};
+use super::plan::{Ids, Planned, Scene, exprs, kept, located, narrow, placed, suffix};
 use crate::compile::{
-    KernelOffsets, Key, Options, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of, schema,
-    uses_task,
+    KernelOffsets, Key, Options, Output, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of,
+    schema, uses_task,
 };
 
 /// One target of one side.
@@ -204,15 +204,18 @@ fn one(
     let tracer = self_tgid(scene, &spot.side.key);
     let options = Options { self_tgid: tracer, ..scene.options(id, &attachment) };
     let site = Site { kind, fields: &*fields, offsets, options: &options };
-    let (layout, program) = if spot.is_end {
+    let (layout, program, tables) = if spot.is_end {
         let (schema, columns) = schema(probe, probe_number, target_number, id, &*fields, Some(side.layout))?;
+        let tables = scene.tables(probe, (&schema, &columns), ids)?;
         let layout = EventLayout::compute(schema, Encoding::Aligned)?;
-        let program = compile_end(&site, probe, side, &layout, &columns)?;
-        (Some(layout), program)
+        let output = Output { layout: &layout, columns: &columns, tables: &kept(&tables) };
+        let program = compile_end(&site, probe, side, output)?;
+        (Some(layout), program, tables)
     } else {
-        (None, compile_start(&site, probe, probe_number, side)?)
+        (None, compile_start(&site, probe, probe_number, side)?, Vec::new())
     };
     let part = if spot.is_end { "end" } else { "start" };
     let (spelling, suffix) = (format!("span {part} {}", spot.target.spelling()), suffix(probe));
-    Ok(Planned { id, probe: probe_number, target: target_number, name, spelling, suffix, attachment, layout, program })
+    let (probe, target) = (probe_number, target_number);
+    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, layout, program, tables })
 }

@@ -6,6 +6,7 @@ use spile_core::error::Error;
 use super::maps::Maps;
 use super::place::Attachment;
 use super::plan::{self, Planned};
+use super::tables::UnitTables;
 use crate::kernel::link::Link;
 use crate::kernel::program::LoadedProgram;
 
@@ -45,11 +46,16 @@ pub(super) fn descriptors(groups: &[Vec<usize>], planned: &[Planned], cpus: usiz
 
 impl Unit {
     /// Loads the program of the first member, which is that of all.
-    pub(super) fn load(members: Vec<usize>, planned: &[Planned], maps: &Maps) -> Result<Self, Error> {
+    pub(super) fn load(
+        members: Vec<usize>,
+        planned: &[Planned],
+        maps: &Maps,
+        tables: Option<&UnitTables<'_>>,
+    ) -> Result<Self, Error> {
         let first = &planned[members[0]];
         let program = &first.program;
         let purpose = first.attachment.purpose();
-        let loaded = LoadedProgram::load_for(program.kind, purpose, &program.name, &maps.relocated(program)?)
+        let loaded = LoadedProgram::load_for(program.kind, purpose, &program.name, &maps.relocated(program, tables)?)
             .map_err(|error| plan::suffixed(error, &first.suffix))?;
         Ok(Self { program: loaded, link: None, members, misses: Misses::default() })
     }

@@ -29,6 +29,17 @@ impl Map {
         Self::create(&shape(name, bpf_map_type::BPF_MAP_TYPE_ARRAY, value_size, entries))
     }
 
+    /// An array that user space can map; none where the kernel takes no values of such a size.
+    pub fn mappable_array(name: &str, value_size: u32, entries: u32) -> Result<Option<Self>, Error> {
+        let array = shape(name, bpf_map_type::BPF_MAP_TYPE_ARRAY, value_size, entries);
+        let array = MapShape { flags: BPF_F_MMAPABLE, ..array };
+        match bpf::create_map(&array) {
+            Ok(fd) => Ok(Some(Self { fd, key_size: 4, value_size: value_size as usize })),
+            Err(error) if error.raw_os_error() == Some(libc::E2BIG) => Ok(None),
+            Err(error) => Err(refused(&array, &error)),
+        }
+    }
+
     /// An array that each CPU has its own of.
     pub fn per_cpu_array(name: &str, value_size: u32, entries: u32) -> Result<Self, Error> {
         Self::create(&shape(name, bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, value_size, entries))
@@ -137,9 +148,9 @@ fn refused(shape: &MapShape<'_>, error: &io::Error) -> Error {
     let what = format!("making the map {} ({} entries or bytes)", shape.name, shape.max_entries);
     match error.raw_os_error() {
         Some(libc::EPERM) => privilege::missing(&what),
-        Some(libc::ENOMEM) => {
-            Error::engine(format!("{what}: the kernel has not enough memory; lower buffer=, or a span's max_open="))
-        }
+        Some(libc::ENOMEM) => Error::engine(format!(
+            "{what}: the kernel has not enough memory; lower buffer=, tables=, or a span's max_open="
+        )),
         Some(libc::EINVAL) if shape.kind as u32 == bpf_map_type::BPF_MAP_TYPE_RINGBUF as u32 => Error::Unsupported {
             message: format!(
                 "{what}: this kernel has no BPF ring buffers, which came with 5.8; `spile doctor` says what works"

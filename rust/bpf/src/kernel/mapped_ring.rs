@@ -206,7 +206,7 @@ mod tests {
             role: Role::Capture,
             names: Default::default(),
         };
-        let schema = |id, fields| EventSchema { id, probe: 0, target: 0, fields, keys: Vec::new() };
+        let schema = |id, fields| EventSchema { id, probe: 0, target: 0, fields, keys: Vec::new(), values: Vec::new() };
         let layout = |schema| EventLayout::compute(schema, Encoding::Aligned).unwrap();
         Layouts::new(vec![layout(schema(1, vec![])), layout(schema(2, vec![field]))]).unwrap()
     }

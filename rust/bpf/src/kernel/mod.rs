@@ -19,6 +19,7 @@ pub mod nearest;
 pub mod privilege;
 pub mod program;
 pub mod ring;
+pub mod shared;
 pub mod symbols;
 pub mod sys;
 pub mod tracefs;

@@ -17,11 +17,17 @@ pub const TIME: u64 = 0x0123_4567_89ab;
 pub const CPU: u64 = 1;
 pub const FUNCTION: u64 = 0xffff_ffff_8100_0000;
 pub const COOKIE: u64 = 9;
+/// Words of a table's part, more than any test's rows take.
+const PART: usize = 1 << 13;
 const EFAULT: u64 = -14_i64 as u64;
 
 #[derive(Default)]
 pub struct Machine {
     pub gate: Box<[u64; 1]>,
+    /// Where the parts of tables begin that are written to.
+    pub generation: Box<[u64; 1]>,
+    /// Parts, by aggregate and number.
+    pub parts: HashMap<(u16, u32), Box<[u64]>>,
     pub ledger: Box<[u64; Ledger::ENTRIES as usize]>,
     /// What spans keep: values by key.
     pub open: HashMap<u64, Box<[u8]>>,
@@ -95,6 +101,8 @@ impl Machine {
         for (at, map) in &program.relocations {
             let value = if *map == MapRef::Gate {
                 machine.gate.as_ptr() as u64
+            } else if *map == MapRef::Generation {
+                machine.generation.as_ptr() as u64
             } else {
                 let known = machine.maps.iter().position(|other| other == map);
                 known.unwrap_or_else(|| {
@@ -170,6 +178,10 @@ fn map_lookup(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
             MapRef::Ledger => machine.ledger.as_ptr() as u64,
             MapRef::Scratch => machine.scratch.as_ptr() as u64 + 20_480 * u64::from(key),
             MapRef::StackCache => machine.cache.as_ptr() as u64 + 8 * u64::from(key),
+            MapRef::Table(aggregate) => {
+                let part = machine.parts.entry((aggregate, key)).or_insert_with(|| vec![0; PART].into());
+                part.as_ptr() as u64
+            }
             MapRef::Pids => u64::from(machine.pids.contains(&key)) * machine.pids.as_ptr() as u64,
             other => panic!("{other:?} is not looked into"),
         }

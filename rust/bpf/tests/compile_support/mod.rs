@@ -6,8 +6,8 @@
 pub mod machine;
 
 use spile_bpf::compile::{
-    Access, Fields, Filter, KernelOffsets, Key, Options, Program, ProgramKind, Side, Site, SpanLayout, compile,
-    compile_end, compile_start, exprs_of, schema,
+    Access, Fields, Filter, KernelOffsets, Key, Options, Output, Program, ProgramKind, Side, Site, SpanLayout,
+    TableLayout, compile, compile_end, compile_start, exprs_of, schema, tables,
 };
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
@@ -88,7 +88,7 @@ pub fn probe(captures: &[Expr], condition: Option<Condition>) -> ProbeSpec {
 }
 
 pub fn counted_by(mut probe: ProbeSpec, by: Vec<Expr>) -> ProbeSpec {
-    probe.aggregates.push(AggregateSpec { function: AggregateFunction::Count, by });
+    probe.aggregates.push(AggregateSpec { function: AggregateFunction::Count, value: None, by });
     probe
 }
 
@@ -116,8 +116,25 @@ pub fn compiled(
 ) -> (EventLayout, Program) {
     let (schema, columns) = schema(probe, 0, 0, options.event_id, fields, None).unwrap();
     let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
-    let program = compile(kind, probe, &layout, &columns, fields, &OFFSETS, options).unwrap();
+    let output = Output { layout: &layout, columns: &columns, tables: &[] };
+    let program = compile(kind, probe, output, fields, &OFFSETS, options).unwrap();
     (layout, program)
+}
+
+/// The same, with aggregates kept in the kernel: the ids of what they spill come behind the event's.
+pub fn tabled(probe: &ProbeSpec, fields: &dyn Fields, options: &Options) -> (Vec<TableLayout>, Program) {
+    let (schema, columns) = schema(probe, 0, 0, options.event_id, fields, None).unwrap();
+    let mut id = options.event_id;
+    let next = || {
+        id += 1;
+        Ok(id)
+    };
+    let tables = tables(probe, &schema, &columns, next).unwrap();
+    let tables: Vec<TableLayout> = tables.into_iter().flatten().collect();
+    let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
+    let output = Output { layout: &layout, columns: &columns, tables: &tables };
+    let program = compile(ProgramKind::RawTracepoint, probe, output, fields, &OFFSETS, options).unwrap();
+    (tables, program)
 }
 
 pub fn at_start(value: Expr) -> Expr {
@@ -148,14 +165,20 @@ pub fn paired(
 ) -> Result<Pair, Error> {
     let Capture::Fields { fields } = &probe.capture else { panic!("only captures by name") };
     let exprs = fields.iter().map(|field| &field.expr);
-    let exprs =
-        exprs.chain(probe.condition.iter().flat_map(exprs_of)).chain(probe.aggregates.iter().flat_map(|a| &a.by));
+    let exprs = exprs
+        .chain(probe.condition.iter().flat_map(exprs_of))
+        .chain(probe.aggregates.iter().flat_map(AggregateSpec::exprs));
     let kept = SpanLayout::compute(exprs, &[of_start.0], "probes[2]")?;
     let side = |probe, condition| Side { number: 0, layout: &kept, key: Key::Of(key), probe, condition };
     let site = |fields| Site { kind, fields, offsets: &OFFSETS, options };
     let start = compile_start(&site(of_start.0), probe, 2, side(0, of_start.1))?;
     let (schema, columns) = schema(probe, 2, 0, options.event_id, of_end.0, Some(&kept))?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
-    let end = compile_end(&site(of_end.0), probe, side(1, of_end.1), &layout, &columns)?;
+    let end = compile_end(
+        &site(of_end.0),
+        probe,
+        side(1, of_end.1),
+        Output { layout: &layout, columns: &columns, tables: &[] },
+    )?;
     Ok(Pair { kept, layout, start, end })
 }

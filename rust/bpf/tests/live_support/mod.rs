@@ -4,6 +4,7 @@
 
 pub mod session;
 pub mod span;
+pub mod tables;
 
 use spile_bpf::kernel::map::Map;
 

@@ -148,6 +148,7 @@ pub fn everything(probes: Vec<ProbeSpec>) -> SessionSpec {
             stack_depth: 127,
             stack_cache: 4096,
             transport: Default::default(),
+            tables: 32 << 20,
         },
         probes,
     }

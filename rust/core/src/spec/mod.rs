@@ -57,9 +57,18 @@ pub struct Limits {
     pub stack_depth: u32,
     /// Slots of each CPU's cache of stacks sent lately: a power of two.
     pub stack_cache: u32,
+    /// Bytes of the tables that aggregates are kept in, all of the session's together.
+    #[serde(default = "Limits::usual_tables")]
+    pub tables: u64,
     /// By which rings records travel.
     #[serde(default)]
     pub transport: Transport,
+}
+
+impl Limits {
+    fn usual_tables() -> u64 {
+        32 << 20
+    }
 }
 
 /// By which rings records travel from the kernel.
@@ -202,16 +211,68 @@ pub struct SpanSide {
 pub struct AggregateSpec {
     /// What is accumulated.
     pub function: AggregateFunction,
+    /// Of what: none for a count, an integer for most, anything for [`AggregateFunction::takes_anything`].
+    #[serde(default)]
+    pub value: Option<Expr>,
     /// The key: none for a single cell.
     pub by: Vec<Expr>,
 }
 
-/// What is accumulated.
+/// What is accumulated. [`crate::aggregate`] says how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AggregateFunction {
     /// The number of events.
     Count,
+    /// The sum.
+    Sum,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// The arithmetic mean.
+    Avg,
+    /// Number, sum, least, greatest and mean.
+    Stats,
+    /// A histogram by powers of two.
+    Hist,
+    /// A histogram by equal steps.
+    Lhist {
+        /// Where the first step begins.
+        low: i64,
+        /// Where the last step ends: `low` and a number of steps.
+        high: i64,
+        /// The width of a step.
+        step: u64,
+    },
+    /// Quantiles, by a log-linear histogram whose bins are less than a hundredth wide.
+    Quantiles,
+    /// The most frequent values.
+    Top {
+        /// How many of them are kept.
+        size: u32,
+    },
+    /// The number of different values, by HyperLogLog.
+    Distinct,
+}
+
+impl AggregateSpec {
+    /// Everything that it needs of an event: the parts of its key, then its value.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.by.iter().chain(&self.value)
+    }
+}
+
+impl AggregateFunction {
+    /// Whether it accumulates a value of the events.
+    pub fn takes_value(self) -> bool {
+        self != Self::Count
+    }
+
+    /// Whether that value may be a string or a stack.
+    pub fn takes_anything(self) -> bool {
+        matches!(self, Self::Top { .. } | Self::Distinct)
+    }
 }
 
 impl SessionSpec {

@@ -23,9 +23,12 @@
 //!   strings: not with the values of fields of which nothing is known, but with those that may be strings.
 //! * Stacks are captured or keys, 1 to 127 frames deep; a condition has none. Strings have 1 to 16,384 bytes.
 //! * A condition can hold: no list of it is empty, no literal is too long, and no two parts contradict each other.
+//! * An aggregate other than a count has a value: an integer, or anything for `top` and `distinct`. A linear histogram has a
+//!   whole number of steps, at most 65,536; `top` keeps 1 to 65,536 values.
 //! * The target filter names a process and a cgroup that can exist.
 //! * Sizes are within their limits.
 
+mod aggregate;
 mod condition;
 mod contradiction;
 mod expr;
@@ -52,6 +55,11 @@ const MIN_QUEUE: u64 = 64 << 10;
 const MAX_QUEUE: u64 = 64 << 30;
 /// The most slots of a CPU's cache of stacks.
 const MAX_STACK_CACHE: u32 = 1 << 20;
+
+/// The least memory of tables: a page.
+const MIN_TABLES: u64 = 4096;
+/// The largest.
+const MAX_TABLES: u64 = 64 << 30;
 
 /// What to do about a tree that is nested too deeply.
 pub(super) const TOO_DEEP: &str =
@@ -102,7 +110,7 @@ fn target_filter(target: &TargetFilter, faults: &mut Faults) {
 }
 
 fn limits(limits: &Limits, faults: &mut Faults) {
-    let Limits { buffer, queue, stack_depth, stack_cache, transport: _ } = *limits;
+    let Limits { buffer, queue, stack_depth, stack_cache, tables, transport: _ } = *limits;
     if !buffer.is_power_of_two() || !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer) {
         let near = buffer.clamp(MIN_BUFFER, MAX_BUFFER).next_power_of_two().min(MAX_BUFFER);
         faults.add(
@@ -124,5 +132,8 @@ fn limits(limits: &Limits, faults: &mut Faults) {
             "limits.stack_cache",
             format!("stack_cache={stack_cache}: a power of two of slots, at most {MAX_STACK_CACHE}; take {near}"),
         );
+    }
+    if !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
+        faults.add("limits.tables", format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes"));
     }
 }

@@ -24,6 +24,7 @@ pub fn layout(id: u16, probe: u32, types: &[FieldType], keys: &[&[u32]]) -> Even
         target: 0,
         fields: types.iter().enumerate().map(field).collect(),
         keys: keys.iter().map(|key| key.to_vec()).collect(),
+        values: Vec::new(),
     };
     EventLayout::compute(schema, Encoding::Aligned).unwrap()
 }

@@ -7,7 +7,7 @@ use spile_core::layout::{ALIGNED_ID, COMPACT_BASE, COMPACT_BASE_SIZE, COMPACT_BA
 
 use super::super::ir::{BinOp, Block, Cmp, Helper, Inst, Operand, Ty, VReg};
 use super::super::mapped::{BASE_INTERVAL, DATA, HEAD, LAST_BASE, MOST, MappedRings, TAIL, TRIES};
-use super::super::{Ledger, MapRef, ProgramKind};
+use super::super::{MapRef, ProgramKind};
 use super::Build;
 
 /// This CPU's ring.
@@ -16,7 +16,6 @@ pub(super) struct Area {
     rings: MappedRings,
     base: VReg,
     full: Block,
-    contended: Block,
 }
 
 impl Build<'_> {
@@ -29,15 +28,14 @@ impl Build<'_> {
     }
 
     /// Finds this CPU's ring, and sees to it that a record of that time can be told.
-    pub(super) fn area(&mut self, rings: MappedRings, time: VReg) -> Area {
-        let (full, contended) = (self.fate(Ledger::RingFull), self.fate(Ledger::ReEntered));
+    pub(super) fn area(&mut self, rings: MappedRings, time: VReg, full: Block) -> Area {
         let base = self.f.reg(Ty::Ptr);
         let cpu = self.f.call(Helper::SmpProcessorId, &[], Ty::Int);
         let cpu = self.f.binary(BinOp::And, cpu, i64::from(rings.cpus - 1));
         self.f.update(BinOp::Mul, cpu, i64::from(rings.stride()));
         self.f.push(Inst::MapValue { dst: base, map: MapRef::Mapped });
         self.f.update(BinOp::Add, base, Operand::Reg(cpu));
-        let area = Area { rings, base, full, contended };
+        let area = Area { rings, base, full };
         let last = self.f.load(base, LAST_BASE, 8);
         let since = self.f.binary(BinOp::Sub, time, Operand::Reg(last));
         let (old, ready) = (self.f.block(), self.f.block());
@@ -58,7 +56,7 @@ impl Build<'_> {
         self.f.store(area.base, LAST_BASE, 8, time);
     }
 
-    /// Reserves a record.
+    /// Reserves a record. Where interrupts come between each try, there is no room for it either.
     pub(super) fn reserve(&mut self, area: Area, size: u32) -> VReg {
         let (again, interrupted, reserved) = (self.f.block(), self.f.block(), self.f.block());
         let tries = self.f.constant(TRIES);
@@ -76,7 +74,7 @@ impl Build<'_> {
         self.f.branch(Cmp::Eq, seen, head, reserved, interrupted);
         self.f.begin(interrupted);
         self.f.update(BinOp::Sub, tries, 1);
-        self.f.branch(Cmp::Eq, tries, 0, area.contended, again);
+        self.f.branch(Cmp::Eq, tries, 0, area.full, again);
         self.f.begin(reserved);
         let place = self.f.binary(BinOp::And, head, i64::from(area.rings.bytes - 1));
         let data = self.f.binary(BinOp::Add, area.base, i64::from(DATA));

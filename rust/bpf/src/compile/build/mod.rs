@@ -2,9 +2,10 @@
 //!
 //! Every program goes the same way: activity gate, target filter, ledger, `where=`, stacks, record, ring. What is
 //! told once is written once: `int` and `arithmetic` compute numbers, `condition` decides, `string` fetches bytes,
-//! `stack` walks, `record` writes, `ring` sends.
+//! `stack` walks, `table` and `bin` count, `record` writes, `ring` sends.
 
 mod arithmetic;
+mod bin;
 mod condition;
 mod context;
 mod int;
@@ -15,17 +16,17 @@ mod scratch;
 mod span;
 mod stack;
 mod string;
+mod table;
 
 use std::collections::HashMap;
 
 use spile_core::error::Error;
-use spile_core::layout::EventLayout;
 use spile_core::spec::{Expr, ProbeSpec, StackSpace};
 
 use super::access::Fields;
 use super::ir::{Arg, BinOp, Block, Cmp, Function, Helper, Inst, Operand, Slot, Terminator, Ty, VReg};
 use super::span::Side;
-use super::{KernelOffsets, Ledger, MapRef, Options, ProgramKind};
+use super::{KernelOffsets, Ledger, MapRef, Options, Output, ProgramKind};
 
 pub(super) use context::SharedFact;
 pub use context::exprs_of;
@@ -37,7 +38,6 @@ pub(super) struct Request<'a> {
     /// The probe's place in the spec.
     pub index: u32,
     pub role: Role<'a>,
-    pub columns: &'a [Expr],
     pub fields: &'a dyn Fields,
     pub offsets: &'a KernelOffsets,
     pub options: &'a Options,
@@ -47,11 +47,11 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Role<'a> {
     /// Each hit is an event.
-    Event(&'a EventLayout),
+    Event(Output<'a>),
     /// Each hit begins a span.
     Start { side: Side<'a>, restart: bool },
     /// Each hit ends a span, and is its event.
-    End { side: Side<'a>, layout: &'a EventLayout },
+    End { side: Side<'a>, output: Output<'a> },
 }
 
 /// Bytes of the stack buffer that numbers, keys and short strings pass through.
@@ -137,24 +137,31 @@ impl<'a> Build<'a> {
     fn rest(&mut self) -> Result<(), Error> {
         let Request { probe, index, role, .. } = *self.request;
         match role {
-            Role::Event(layout) => self.event(probe, index, layout),
+            Role::Event(output) => self.event(probe, index, output),
             Role::Start { side, restart } => {
                 self.decide(side.condition, side.probe)?;
                 self.begin_span(&side, restart)
             }
-            Role::End { side, layout } => {
+            Role::End { side, output } => {
                 self.decide(side.condition, side.probe)?;
                 self.end_span(&side)?;
-                self.event(probe, index, layout)
+                self.event(probe, index, output)
             }
         }
     }
 
-    fn event(&mut self, probe: &'a ProbeSpec, index: u32, layout: &'a EventLayout) -> Result<(), Error> {
+    fn event(&mut self, probe: &'a ProbeSpec, index: u32, output: Output<'a>) -> Result<(), Error> {
         self.decide(probe.condition.as_ref(), index)?;
-        let columns: Vec<&Expr> = self.request.columns.iter().collect();
+        let columns: Vec<&Expr> = output.columns.iter().collect();
         self.walk_stacks(&columns);
-        self.record(layout)
+        self.share_among(output.columns.iter());
+        let Some(kept) = self.tally(output.tables)? else { return self.record(output.layout, output.columns) };
+        if probe.deliver || output.tables.len() < probe.aggregates.len() {
+            self.remark_lost(kept);
+            return self.record(output.layout, output.columns);
+        }
+        self.tabled(kept);
+        Ok(())
     }
 
     fn gate(&mut self) {

@@ -19,6 +19,7 @@ const NULLS_SHIFT: usize = 16;
 /// A record being written.
 struct Record<'a> {
     layout: &'a EventLayout,
+    columns: &'a [Expr],
     base: VReg,
     /// What its offsets are less by than the layout's.
     shift: u32,
@@ -37,38 +38,20 @@ impl Record<'_> {
 }
 
 impl<'a> Build<'a> {
-    /// Writes and sends the record.
-    pub(super) fn record(&mut self, layout: &'a EventLayout) -> Result<(), Error> {
-        self.share_among(self.request.columns.iter());
+    /// Writes and sends the event's record.
+    pub(super) fn record(&mut self, layout: &'a EventLayout, columns: &'a [Expr]) -> Result<(), Error> {
         // Rounding each string up makes the tail a little longer than the layout's.
         if layout.max_size + 8 * layout.slots.len() as u32 > SCRATCH_SIZE - self.kept_size {
             return self.refuse("one event would take too much memory: lower limit= or capture fewer strings");
         }
-        if let Some(rings) = self.mapped_rings(layout) {
-            let time = self.time_of_event();
-            let area = self.area(rings, time);
-            let base = self.reserve(area, layout.compact_size());
-            let record =
-                Record { layout, base, shift: COMPACT_SHIFT, nulls: self.nulls(), tail: None, faults: Vec::new() };
-            let nulls = record.nulls;
-            self.columns(record)?;
-            self.commit(base, time, nulls);
-            self.count(Ledger::Delivered);
-            return Ok(());
-        }
         let full = self.fate(Ledger::RingFull);
         if layout.is_fixed() {
-            let ring = self.ring(full);
-            let args = [Arg::Imm(i64::from(layout.fixed_size)), Arg::Imm(0)];
-            let base = self.ring_call(ring, Helper::RingReserve, &args, Ty::Ptr);
-            self.f.leave_if(Cmp::Eq, base, 0, full);
-            self.fill(layout, base, None)?;
-            self.f.call_for_effect(Helper::RingSubmit, &[Arg::Reg(base), NO_WAKEUP]);
+            self.send_fixed(layout, columns, self.id, full)?;
         } else {
             let base = self.scratch();
             let full = self.fate(Ledger::RingFull);
             let tail = self.f.constant(i64::from(layout.fixed_size));
-            let most = self.fill(layout, base, Some((tail, layout.fixed_size)))?;
+            let most = self.fill(layout, columns, self.id, base, Some((tail, layout.fixed_size)))?;
             let ring = self.ring(full);
             let size = self.f.copy(tail);
             self.f.leave_if(Cmp::GtU, size, i64::from(most), full);
@@ -80,26 +63,67 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
+    /// Writes a record of fixed size in place, in the ring, or leaves for `full`: in the mapped ring, where there is one.
+    pub(super) fn send_fixed(
+        &mut self,
+        layout: &'a EventLayout,
+        columns: &'a [Expr],
+        id: Operand,
+        full: Block,
+    ) -> Result<(), Error> {
+        if let Some(rings) = self.mapped_rings(layout) {
+            let time = self.time_of_event(columns);
+            let area = self.area(rings, time, full);
+            let base = self.reserve(area, layout.compact_size());
+            let nulls = self.nulls(id);
+            self.columns(Record {
+                layout,
+                columns,
+                base,
+                shift: COMPACT_SHIFT,
+                nulls,
+                tail: None,
+                faults: Vec::new(),
+            })?;
+            self.commit(base, time, nulls);
+            return Ok(());
+        }
+        let ring = self.ring(full);
+        let args = [Arg::Imm(i64::from(layout.fixed_size)), Arg::Imm(0)];
+        let base = self.ring_call(ring, Helper::RingReserve, &args, Ty::Ptr);
+        self.f.leave_if(Cmp::Eq, base, 0, full);
+        self.fill(layout, columns, id, base, None)?;
+        self.f.call_for_effect(Helper::RingSubmit, &[Arg::Reg(base), NO_WAKEUP]);
+        Ok(())
+    }
+
     /// Writes the header and every column; gives the most bytes that the record can have.
-    fn fill(&mut self, layout: &'a EventLayout, base: VReg, tail: Option<(VReg, u32)>) -> Result<u32, Error> {
-        let time = self.time_of_event();
+    fn fill(
+        &mut self,
+        layout: &'a EventLayout,
+        columns: &'a [Expr],
+        id: Operand,
+        base: VReg,
+        tail: Option<(VReg, u32)>,
+    ) -> Result<u32, Error> {
+        let time = self.time_of_event(columns);
         self.f.store(base, ALIGNED_TIME, 8, time);
-        let nulls = self.nulls();
-        self.columns(Record { layout, base, shift: 0, nulls, tail, faults: Vec::new() })
+        let nulls = self.nulls(id);
+        self.columns(Record { layout, columns, base, shift: 0, nulls, tail, faults: Vec::new() })
     }
 
     /// A span's time is that of its end, which its elapsed counts up to.
-    fn time_of_event(&mut self) -> VReg {
+    fn time_of_event(&mut self, columns: &[Expr]) -> VReg {
         let time = self.time.unwrap_or_else(|| self.f.call(Helper::KtimeGetNs, &[], Ty::Int));
-        if self.request.columns.contains(&Expr::Context { name: Context::Timestamp }) {
+        if columns.contains(&Expr::Context { name: Context::Timestamp }) {
             self.time = Some(time);
         }
         time
     }
 
     /// The id, and above it the null mask, in which nothing is set so far.
-    fn nulls(&mut self) -> VReg {
-        match self.id {
+    fn nulls(&mut self, id: Operand) -> VReg {
+        match id {
             Operand::Imm(id) => self.f.constant(id),
             Operand::Reg(id) => self.f.copy(id),
         }
@@ -107,9 +131,9 @@ impl<'a> Build<'a> {
 
     /// Writes every column; gives the most bytes that the record can have.
     fn columns(&mut self, mut record: Record<'a>) -> Result<u32, Error> {
-        let layout = record.layout;
+        let Record { layout, columns, .. } = record;
         let before = self.place.clone();
-        for column in 0..self.request.columns.len() {
+        for column in 0..columns.len() {
             self.place = format!("{before}.capture.{}", layout.schema.fields[column].name);
             let (fault, done) = (self.f.block(), self.f.block());
             self.column(&mut record, column, fault)?;
@@ -143,7 +167,7 @@ impl<'a> Build<'a> {
     }
 
     fn column(&mut self, record: &mut Record<'_>, column: usize, fault: Block) -> Result<(), Error> {
-        let expr = &self.request.columns[column];
+        let expr = &record.columns[column];
         let (offset, size) = record.slot(column);
         match record.layout.schema.fields[column].ty {
             FieldType::Name if !matches!(expr, Expr::AtStart { .. }) => {

@@ -160,6 +160,10 @@ pub(super) enum Inst {
     Load { dst: VReg, base: Base, offset: i32, size: u8 },
     /// Memory.
     Store { base: Base, offset: i32, size: u8, value: Operand },
+    /// The address of a buffer on the stack.
+    Address { dst: VReg, slot: Slot },
+    /// The first bits of a hash, as many as number the slots of a table.
+    Bucket { dst: VReg, hash: VReg },
     /// The address of a map's first value.
     MapValue { dst: VReg, map: MapRef },
     /// Eight bytes of memory become `new` if they are `expected`, at once (Linux 5.12). The result is what they were.
@@ -238,6 +242,8 @@ impl Inst {
             | Self::Put { dst, .. }
             | Self::Take { dst, .. }
             | Self::CompareExchange { dst, .. }
+            | Self::Address { dst, .. }
+            | Self::Bucket { dst, .. }
             | Self::MapValue { dst, .. } => Some(*dst),
             Self::Call { dst, .. } => *dst,
             Self::Store { .. } => None,
@@ -255,8 +261,11 @@ impl Inst {
             Base::Slot(_) => None,
         };
         match self {
-            Self::Context { .. } | Self::Const { .. } | Self::MapValue { .. } => Vec::new(),
-            Self::Copy { src, .. } | Self::SignExtend { src, .. } | Self::Number { src, .. } => vec![*src],
+            Self::Context { .. } | Self::Const { .. } | Self::MapValue { .. } | Self::Address { .. } => Vec::new(),
+            Self::Copy { src, .. }
+            | Self::Bucket { hash: src, .. }
+            | Self::SignExtend { src, .. }
+            | Self::Number { src, .. } => vec![*src],
             Self::Binary { left, right, .. } => [Some(*left), of(right)].into_iter().flatten().collect(),
             Self::Load { base, .. } => base_of(base).into_iter().collect(),
             Self::Store { base, value, .. } => [base_of(base), of(value)].into_iter().flatten().collect(),

@@ -97,6 +97,8 @@ impl fmt::Display for Inst {
             Self::Number { dst, src } => write!(f, "{dst} = number {src}"),
             Self::Load { dst, base, offset, size } => write!(f, "{dst} = load{} {base}+{offset}", size * 8),
             Self::Store { base, offset, size, value } => write!(f, "store{} {base}+{offset}, {value}", size * 8),
+            Self::Address { dst, slot } => write!(f, "{dst} = &{slot}"),
+            Self::Bucket { dst, hash } => write!(f, "{dst} = bucket {hash}"),
             Self::MapValue { dst, map } => write!(f, "{dst} = &{map:?}[0]"),
             Self::CompareExchange { dst, base, offset, expected, new } => {
                 write!(f, "{dst} = exchange64 {base}+{offset}, {expected} for {new}")

@@ -11,7 +11,8 @@
 //! 8. a sign is extended from 1 to 63 bits, and an immediate shift count is below 64;
 //! 9. an immediate divisor isn't 0;
 //! 10. the context's register is assigned once;
-//! 11. what is compared and exchanged are numbers;
+//! 11. what is compared and exchanged are numbers; the address of a buffer is a pointer, and a table's slots are numbered by
+//!     the bits of a number;
 //! 12. what is put or taken is kept in a span's map, under a key of 8 bytes, and is whole words, in a slot that holds them
 //!     or behind a pointer.
 
@@ -68,6 +69,10 @@ fn check_inst(function: &Function, inst: &Inst) -> Result<(), String> {
                 return Err("a pointer is exchanged".into());
             }
             check_address(function, Base::Reg(*base), *offset, 8)
+        }
+        Inst::Address { dst, .. } if function.ty(*dst) != Ty::Ptr => Err("an address that is a number".into()),
+        Inst::Bucket { dst, hash, .. } if [function.ty(*dst), function.ty(*hash)] != [Ty::Int; 2] => {
+            Err("the bits of a pointer".into())
         }
         Inst::Call { args, .. } if args.len() > 4 => Err("more than four arguments".into()),
         Inst::Put { map, key, value: at, size, .. } | Inst::Take { map, key, to: at, size, .. } => {

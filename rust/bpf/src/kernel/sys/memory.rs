@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 use super::{Syscall, call};
 
@@ -28,6 +29,13 @@ impl Mapping {
     /// Where it begins; valid for [`Self::len`] bytes as long as `self` lives.
     pub fn address(&self) -> NonNull<u8> {
         self.address
+    }
+
+    /// It as words, which anybody may change at any time. It must have been made writable.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: a mapping begins at a page and is valid for its length as long as `self` lives; atomics may be changed by
+        // others, and all bits are a value.
+        unsafe { std::slice::from_raw_parts(self.address.as_ptr().cast(), self.length / 8) }
     }
 
     /// Its size in bytes.

@@ -46,7 +46,14 @@ fn rows(events: &[EventSchema]) -> Vec<EventSchema> {
             let ty = FieldType::Int { size: 8, signed: false };
             fields.push(FieldSchema { name: "count".into(), ty, role: Role::Key, names: Default::default() });
             let id = first.saturating_add(rows.len() as u16);
-            rows.push(EventSchema { id, probe: event.probe, target: aggregate, fields, keys: vec![key] });
+            rows.push(EventSchema {
+                id,
+                probe: event.probe,
+                target: aggregate,
+                fields,
+                keys: vec![key],
+                values: Vec::new(),
+            });
         }
     }
     rows

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::expr::{Moment, Place, Wanted, check};
-use super::{Faults, MIN_BUFFER, condition, span};
+use super::{Faults, MIN_BUFFER, aggregate, condition, span};
 use crate::layout::{ALIGNED_HEADER, MAX_FIELDS, MAX_STRING};
-use crate::spec::{Attach, Capture, Expr, NamedExpr, PathStep, ProbeSpec, SessionSpec, Target};
+use crate::spec::{AggregateSpec, Attach, Capture, Expr, NamedExpr, PathStep, ProbeSpec, SessionSpec, Target};
 
 /// What an event has of its own.
 const HEADERS: [&str; 5] = ["id", "probe", "time", "cpu", "datetime"];
@@ -56,10 +56,8 @@ fn probe(index: usize, probes: &[ProbeSpec], path: &str, buffer: u64, faults: &m
         Place { targets: &probe.targets, moment: Moment::Hit, start: &[], levels: 0 }
     };
     captures(&probe.capture, &format!("{path}.capture"), place, faults);
-    for (index, aggregate) in probe.aggregates.iter().enumerate() {
-        for (part, expr) in aggregate.by.iter().enumerate() {
-            check(expr, Wanted::Value, &format!("{path}.aggregates[{index}].by[{part}]"), place, faults);
-        }
+    for (index, spec) in probe.aggregates.iter().enumerate() {
+        aggregate::aggregate(spec, &format!("{path}.aggregates[{index}]"), place, faults);
     }
     size(probe, path, buffer, faults);
     if let Some(condition) = &probe.condition {
@@ -178,7 +176,7 @@ fn name(name: &str, what: &str, path: &str, faults: &mut Faults) {
 /// Whether an event fits into a record, and a record into the buffer.
 fn size(probe: &ProbeSpec, path: &str, buffer: u64, faults: &mut Faults) {
     let Capture::Fields { fields } = &probe.capture else { return };
-    let keys = probe.aggregates.iter().flat_map(|aggregate| &aggregate.by);
+    let keys = probe.aggregates.iter().flat_map(AggregateSpec::exprs);
     let mut values: Vec<&Expr> = fields.iter().map(|capture| &capture.expr).collect();
     for key in keys {
         // A key that is captured too shares its column; past the limit it makes no difference.
