@@ -11,44 +11,19 @@ use std::io::Read as _;
 use std::time::Instant;
 
 use spile_bpf::engine::Engine;
-use spile_bpf::{catalog, features};
+use spile_bpf::catalog;
 use spile_core::error::Error;
 use spile_core::spec::{Attach, Context, Expr, PathStep, ProbeSpec, StackSpace, Target};
 
 mod live_support;
 
+use live_support::function::{by, function, function_return, path, ways};
 use live_support::session::{arg, fact, is, named, of_this_process, probe, run, stack, try_run};
 use live_support::{KernelNames, can_trace};
 
 const CALLS: usize = 200;
 /// Bytes of each read: as the probes tell them from others.
 const SIZE: usize = 4093;
-
-/// The ways to attach that work here, as features say.
-fn ways() -> Vec<Attach> {
-    let features = features::probe();
-    let works = |name: &str| features.iter().any(|feature| feature.feature == name && feature.works);
-    let all = [("fentry", Attach::Fentry), ("kprobe.multi", Attach::KprobeMulti), ("kprobes", Attach::Kprobe)];
-    let ways: Vec<Attach> = all.into_iter().filter(|(name, _)| works(name)).map(|(_, attach)| attach).collect();
-    println!("functions are probed by {ways:?}");
-    ways
-}
-
-fn function(name: &str) -> Target {
-    Target::Function { name: name.into() }
-}
-
-fn function_return(name: &str) -> Target {
-    Target::FunctionReturn { name: name.into() }
-}
-
-fn by(attach: Attach, probe: ProbeSpec) -> ProbeSpec {
-    ProbeSpec { attach, ..probe }
-}
-
-fn path(steps: &[&str]) -> Expr {
-    Expr::Field { path: steps.iter().map(|step| PathStep::Name((*step).into())).collect() }
-}
 
 fn read_zeroes(calls: usize) {
     let mut file = std::fs::File::open("/dev/zero").unwrap();

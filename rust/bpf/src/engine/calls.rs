@@ -111,6 +111,7 @@ fn pair(
         spelling: spelling.clone(),
         suffix: suffix.clone(),
         attachment: end.attachment,
+        passed_over: end.passed_over,
         layout: Some(layout),
         program,
     };
@@ -127,6 +128,7 @@ fn pair(
         spelling: format!("the entry for {spelling}"),
         suffix,
         attachment: start.attachment,
+        passed_over: start.passed_over,
         layout: None,
         program,
     };

@@ -3,9 +3,12 @@
 //! In: a [`SessionSpec`]. Out: sources of records, and the ledger. The order of a life:
 //!
 //! ```text
-//! prepare (resolve, compile, make maps, load) ──► start (attach everything, open the gate) ──► close (shut the gate,
-//! wait for what runs) ──► detach
+//! prepare (resolve, compile, make maps, load, attach) ──► start (open the gate) ──► close (shut the gate, wait for what
+//! runs) ──► detach
 //! ```
+//!
+//! Where attaching to a function fails, everything is prepared once more, by the next best means for that function: a program
+//! depends on how it is attached, and so do the events that it sends.
 //!
 //! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (`function`
 //! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, `spans` what is between two
@@ -40,6 +43,7 @@ use crate::kernel::cpu;
 use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
+use attach::Refused;
 use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
@@ -64,7 +68,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Resolves, compiles and loads everything. What is wrong with any probe is told at once, and nothing is attached.
+    /// Resolves, compiles, loads and attaches everything, behind a gate that is shut. What is wrong with any probe is told
+    /// at once, and then nothing stays attached.
     pub fn prepare(spec: &SessionSpec) -> Result<Self, Error> {
         let cpus = cpu::possible()?.last().map_or(1, |last| last + 1);
         Self::prepare_for(spec, cpus)
@@ -76,10 +81,19 @@ impl Engine {
         maps::check_sizes(&spec.limits)?;
         privilege::check("tracing")?;
         let kernel = KernelView::default();
-        let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, &kernel)?;
+        loop {
+            let mut engine = Self::load(spec, cpus, &kernel)?;
+            if engine.attach(&kernel)? {
+                return Ok(engine);
+            }
+        }
+    }
+
+    fn load(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result<Self, Error> {
+        let plan::Plan { programs: planned, spans } = plan::plan(spec, cpus, kernel)?;
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
-        let follow = follow::prepare(&spec.target, &kernel)?;
+        let follow = follow::prepare(&spec.target, kernel)?;
         let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
         let maps = Maps::create(spec, planned.len(), cpus, &spans, wanted)?;
         let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
@@ -101,6 +115,22 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Attaches everything. False if functions were refused that another means may do for, which `kernel` then knows.
+    fn attach(&mut self, kernel: &KernelView) -> Result<bool, Error> {
+        let planned = &self.planned;
+        let refused: Vec<Refused> = self.units.iter_mut().filter_map(|unit| unit.attach(planned).err()).collect();
+        if refused.is_empty() {
+            return Ok(true);
+        }
+        let mut is_new = true;
+        for Refused { error, functions } in &refused {
+            let why = error.to_string();
+            is_new &= functions.iter().filter(|(name, means)| kernel.refuse(name, *means, &why)).count() > 0;
+        }
+        let errors = || Error::all(refused.into_iter().map(|refused| refused.error).collect());
+        if is_new { Ok(false) } else { errors().map_or(Ok(false), Err) }
+    }
+
     /// How its records are read.
     pub fn layouts(&self) -> Arc<Layouts> {
         Arc::clone(&self.layouts)
@@ -111,14 +141,9 @@ impl Engine {
         source::open(self.maps.take_rings()?, &self.is_closed)
     }
 
-    /// Attaches everything, then opens the gate: what attaching itself causes is no event.
+    /// Opens the gate: what attaching itself causes is no event.
     pub fn start(&mut self) -> Result<(), Error> {
         self.links.extend(self.follow.attach()?);
-        let errors: Vec<Error> = self.units.iter_mut().filter_map(|unit| unit.attach(&self.planned).err()).collect();
-        if let Some(error) = Error::all(errors) {
-            self.detach();
-            return Err(error);
-        }
         for unit in &mut self.units {
             unit.open()?;
         }

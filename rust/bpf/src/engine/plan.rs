@@ -41,6 +41,8 @@ pub(super) struct Planned {
     /// Ends its errors: which probe it is, and where it is declared.
     pub suffix: String,
     pub attachment: Attachment,
+    /// The better means that could not be, each with its reason.
+    pub passed_over: Vec<String>,
     /// None where a hit is no event: at the start of a span.
     pub layout: Option<EventLayout>,
     pub program: Program,
@@ -67,6 +69,9 @@ impl Planned {
             }
             None => writeln!(text, "row {id} of the ledger, attached as {attachment:?}"),
         };
+        for why in &self.passed_over {
+            let _ = writeln!(text, "  not by {why}");
+        }
         if let Some(layout) = layout {
             for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
                 let _ = writeln!(text, "  +{} {}: {:?}", slot.offset.unwrap_or(0), field.name, field.ty);
@@ -195,10 +200,21 @@ fn one(
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
     let options = scene.options(id, &place.attachment);
-    let Place { kind, fields, attachment, name } = place;
+    let Place { kind, fields, attachment, name, passed_over } = place;
     let program = compile(kind, probe, &layout, &columns, &*fields, &offsets, &options)?;
     let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
-    Ok(Planned { id, probe: probe_number, target: target_number, name, spelling, suffix, attachment, layout, program })
+    Ok(Planned {
+        id,
+        probe: probe_number,
+        target: target_number,
+        name,
+        spelling,
+        suffix,
+        attachment,
+        passed_over,
+        layout,
+        program,
+    })
 }
 
 pub(super) fn narrow(index: usize) -> Result<u32, Error> {

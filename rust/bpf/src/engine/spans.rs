@@ -200,7 +200,7 @@ fn one(
 ) -> Result<Planned, Error> {
     let probe = &scene.spec.probes[index];
     let (probe_number, target_number, id) = (narrow(index)?, narrow(target)?, ids.next()?);
-    let Place { kind, fields, attachment, name } = place;
+    let Place { kind, fields, attachment, name, passed_over } = place;
     let tracer = self_tgid(scene, &spot.side.key);
     let options = Options { self_tgid: tracer, ..scene.options(id, &attachment) };
     let site = Site { kind, fields: &*fields, offsets, options: &options };
@@ -214,5 +214,16 @@ fn one(
     };
     let part = if spot.is_end { "end" } else { "start" };
     let (spelling, suffix) = (format!("span {part} {}", spot.target.spelling()), suffix(probe));
-    Ok(Planned { id, probe: probe_number, target: target_number, name, spelling, suffix, attachment, layout, program })
+    Ok(Planned {
+        id,
+        probe: probe_number,
+        target: target_number,
+        name,
+        spelling,
+        suffix,
+        attachment,
+        passed_over,
+        layout,
+        program,
+    })
 }

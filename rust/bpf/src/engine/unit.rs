@@ -3,6 +3,7 @@
 
 use spile_core::error::Error;
 
+use super::attach::Refused;
 use super::maps::Maps;
 use super::place::Attachment;
 use super::plan::{self, Planned};
@@ -50,11 +51,12 @@ impl Unit {
     }
 
     /// Attaches it to all its targets.
-    pub(super) fn attach(&mut self, planned: &[Planned]) -> Result<(), Error> {
+    pub(super) fn attach(&mut self, planned: &[Planned]) -> Result<(), Refused> {
         let places: Vec<(&Attachment, u64)> =
             self.members.iter().map(|&member| (&planned[member].attachment, planned[member].id.into())).collect();
         let suffix = &planned[self.members[0]].suffix;
-        self.link = Some(Attachment::attach(&places, &self.program).map_err(|error| plan::suffixed(error, suffix))?);
+        let located = |refused: Refused| Refused { error: plan::suffixed(refused.error, suffix), ..refused };
+        self.link = Some(Attachment::attach(&places, &self.program).map_err(located)?);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use spile_core::error::Error;
 
@@ -76,15 +77,16 @@ fn told(error: &Error) -> String {
 pub fn fentry(btf: &Btf) -> Result<(), Error> {
     let function = super::find(btf, TRIAL);
     let function = function.ok_or_else(|| Error::engine(format!("the kernel's types have no function {TRIAL}")))?;
-    let purpose = Purpose::Function(function.id());
+    let purpose = Purpose::Function { id: function.id(), module: None };
     let program = LoadedProgram::try_load(ProgramKind::Fentry, purpose, "spile_trial", &NOTHING)
         .map_err(|error| refused("loading a program", &error))?;
     Link::trampoline(&program).map(Link::drop_later).map_err(|error| refused(&format!("attaching to {TRIAL}"), &error))
 }
 
-/// Whether the kernel takes a program for the trampoline of this function.
-pub fn accepts(function: u32) -> std::io::Result<()> {
-    LoadedProgram::try_load(ProgramKind::Fentry, Purpose::Function(function), "spile_trial", &NOTHING).map(drop)
+/// Whether the kernel takes a program for the trampoline of this function, the kernel's or a module's.
+pub fn accepts(id: u32, module: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+    let purpose = Purpose::Function { id, module };
+    LoadedProgram::try_load(ProgramKind::Fentry, purpose, "spile_trial", &NOTHING).map(drop)
 }
 
 /// One link.
