@@ -34,7 +34,7 @@ pub(super) fn resolve(wanted: &Wanted<'_>, kernel: &KernelView) -> Result<Place,
     let mut passed_over = Vec::new();
     for &means in order(wanted.attach, wanted.members) {
         match usable(means, wanted, &found, kernel) {
-            Ok(()) => return Ok(Place { passed_over, ..place(means, wanted.moment, &found, kernel)? }),
+            Ok(()) => return Ok(Place { passed_over, ..place(means, wanted, &found, kernel)? }),
             Err(why) => passed_over.push(format!("{means}: {why}")),
         }
     }
@@ -53,10 +53,12 @@ fn impossible(wanted: &Wanted<'_>, found: &Found, reasons: &str, kernel: &Kernel
 }
 
 /// The entry of a function whose return is attached in this way.
-pub(super) fn entry(of: &Attachment, kernel: &KernelView) -> Result<Place, Error> {
+pub(super) fn entry(of: &Attachment, members: usize, kernel: &KernelView) -> Result<Place, Error> {
     let (name, means) =
         of.function().ok_or_else(|| Error::engine("a return of no function; this is a bug of spile's"))?;
-    place(means, Moment::Entry, &kernel.function(name)?, kernel)
+    let wanted =
+        Wanted { name, moment: Moment::Entry, attach: Attach::Auto, members: members.max(1), kernel_stack: false };
+    place(means, &wanted, &kernel.function(name)?, kernel)
 }
 
 fn order(attach: Attach, members: usize) -> &'static [Means] {
@@ -89,9 +91,9 @@ fn usable(means: Means, wanted: &Wanted<'_>, found: &Found, kernel: &KernelView)
     }
 }
 
-fn place(means: Means, moment: Moment, found: &Found, kernel: &KernelView) -> Result<Place, Error> {
+fn place(means: Means, wanted: &Wanted<'_>, found: &Found, kernel: &KernelView) -> Result<Place, Error> {
     let name = found.spelled();
-    let is_return = moment == Moment::Return;
+    let is_return = wanted.moment == Moment::Return;
     let (kind, attachment) = match means {
         Means::Fentry => {
             let function = found.types.as_ref().map_or(0, |types| types.id);
@@ -99,14 +101,19 @@ fn place(means: Means, moment: Moment, found: &Found, kernel: &KernelView) -> Re
             (kind, Attachment::Trampoline { name, function, module: kernel.object(found)? })
         }
         Means::KprobeMulti => (kprobe(is_return), Attachment::KprobeMulti { name, is_return }),
-        Means::Kprobe => (kprobe(is_return), Attachment::Kprobe { name, is_return, source: means::pmu()? }),
+        Means::Kprobe => {
+            let (source, has_cookie) = (means::pmu()?, kernel.trials().has_cookies());
+            // Reading all symbols takes longer than the kernel takes for some.
+            let address = if wanted.members > FEW { kernel.address(found) } else { None };
+            (kprobe(is_return), Attachment::Kprobe { name, is_return, source, address, has_cookie })
+        }
     };
     let view = match (means, REGISTERS) {
         (Means::Fentry, _) => View::Trampoline,
         (_, Some(registers)) => View::Registers(registers),
         (_, None) => return Err(Error::engine("registers of an unknown architecture; this is a bug of spile's")),
     };
-    let fields = Box::new(FunctionFields::new(found, view, moment)?);
+    let fields = Box::new(FunctionFields::new(found, view, wanted.moment)?);
     let name = if is_return { format!("{}_return", found.name) } else { found.name.clone() };
     Ok(Place { kind, fields, attachment, name, passed_over: Vec::new() })
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use spile_core::error::Error;
 use spile_core::spec::PathStep;
 
+use super::attach::Blamed;
 use crate::compile::{Access, KernelOffsets};
 use crate::kernel::btf::Btf;
 use crate::kernel::btf::path::follow_pointee;
@@ -25,6 +26,14 @@ pub(crate) struct KernelView {
     owners: Owners,
     /// Why functions, as they are spelled, could not be attached by a means that works for others.
     refusals: RefCell<HashMap<(String, Means), String>>,
+}
+
+#[cfg(test)]
+impl KernelView {
+    /// One that has every means.
+    pub(crate) fn pretended() -> Self {
+        Self { trials: Trials::pretended(), ..Self::default() }
+    }
 }
 
 impl KernelView {
@@ -55,9 +64,14 @@ impl KernelView {
         found.module.as_deref().map(|module| self.owners.object(module)).transpose()
     }
 
+    /// Where a function begins, where that is told.
+    pub(crate) fn address(&self, found: &Found) -> Option<u64> {
+        self.owners.address(found)
+    }
+
     /// Keeps in mind that a function could not be attached by a means; false if that is nothing new.
-    pub(crate) fn refuse(&self, spelled: &str, means: Means, why: &str) -> bool {
-        self.refusals.borrow_mut().insert((spelled.to_owned(), means), why.to_owned()).is_none()
+    pub(super) fn refuse(&self, Blamed { function, means, why }: &Blamed) -> bool {
+        self.refusals.borrow_mut().insert((function.clone(), *means), why.clone()).is_none()
     }
 
     /// Why it could not, where that was tried.

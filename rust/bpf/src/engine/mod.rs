@@ -94,7 +94,7 @@ impl Engine {
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
         let follow = follow::prepare(&spec.target, kernel)?;
-        let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
+        let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &*planned.program));
         let maps = Maps::create(spec, planned.len(), cpus, &spans, wanted)?;
         let layouts = Layouts::new(planned.iter().filter_map(|planned| planned.layout.clone()).collect())?;
         let follow = Follow::load(&follow, &maps)?;
@@ -123,9 +123,8 @@ impl Engine {
             return Ok(true);
         }
         let mut is_new = true;
-        for Refused { error, functions } in &refused {
-            let why = error.to_string();
-            is_new &= functions.iter().filter(|(name, means)| kernel.refuse(name, *means, &why)).count() > 0;
+        for Refused { functions, .. } in &refused {
+            is_new &= functions.iter().filter(|blamed| kernel.refuse(blamed)).count() > 0;
         }
         let errors = || Error::all(refused.into_iter().map(|refused| refused.error).collect());
         if is_new { Ok(false) } else { errors().map_or(Ok(false), Err) }
@@ -168,7 +167,7 @@ impl Engine {
     /// thread does that; the gate is shut, and nobody else waits for it.
     pub fn detach(&mut self) {
         let mut links = std::mem::take(&mut self.links);
-        links.extend(self.units.iter_mut().filter_map(|unit| unit.link.take()));
+        self.units.iter_mut().for_each(|unit| links.append(&mut unit.links));
         drop_later(links);
     }
 

@@ -47,11 +47,13 @@ pub(super) enum Attachment {
         function: u32,
         module: Option<Object>,
     },
-    /// To a function; `source` is the number of perf's kprobe source.
+    /// To a function; `source` is the number of perf's kprobe source. With an address the kernel need not look for the name.
     Kprobe {
         name: String,
         is_return: bool,
         source: u32,
+        address: Option<u64>,
+        has_cookie: bool,
     },
     /// To a function, and with it to others.
     KprobeMulti {
@@ -84,7 +86,7 @@ impl Attachment {
 
     /// Whether its event's id is in a cookie, so that its program serves other places too.
     pub(super) fn has_cookie(&self) -> bool {
-        matches!(self, Self::KprobeMulti { .. })
+        matches!(self, Self::KprobeMulti { .. } | Self::Kprobe { has_cookie: true, .. })
     }
 }
 

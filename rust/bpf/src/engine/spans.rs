@@ -6,6 +6,8 @@
 //! run where the first of them, anybody's, was. So ends are attached first, both sides of one tracepoint are of one kind,
 //! and a pair whose order would depend on others is refused.
 
+use std::sync::Arc;
+
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
 use spile_core::spec::{Context, Expr, ProbeSpec, SpanSide, SpanSpec, Target};
@@ -224,6 +226,6 @@ fn one(
         attachment,
         passed_over,
         layout,
-        program,
+        program: Arc::new(program),
     })
 }

@@ -1,10 +1,17 @@
 //! Probes of functions, and the means by which a kernel lets them be attached.
 
+use std::sync::OnceLock;
+
 use spile_bpf::features;
 use spile_core::spec::{Attach, Expr, PathStep, ProbeSpec, Target};
 
-/// The ways to attach that work here, as features say.
+/// The ways to attach that work here, as features say. Trying them takes a guest seconds, so it is done once.
 pub fn ways() -> Vec<Attach> {
+    static WAYS: OnceLock<Vec<Attach>> = OnceLock::new();
+    WAYS.get_or_init(tried).clone()
+}
+
+fn tried() -> Vec<Attach> {
     let features = features::probe();
     let works = |name: &str| features.iter().any(|feature| feature.feature == name && feature.works);
     let all = [("fentry", Attach::Fentry), ("kprobe.multi", Attach::KprobeMulti), ("kprobes", Attach::Kprobe)];

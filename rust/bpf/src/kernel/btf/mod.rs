@@ -11,7 +11,7 @@ pub mod path;
 mod types;
 
 use std::cell::{Cell, OnceCell};
-use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -33,8 +33,9 @@ pub struct Btf {
     /// Of each type of its own, from its first number, within `bytes`.
     starts: Vec<u32>,
     strings: std::ops::Range<usize>,
-    /// Numbers of types by name, once so much is looked for that it pays.
-    index: OnceCell<HashMap<Box<[u8]>, Vec<u32>>>,
+    /// Hashes of names and the numbers of their types, in order, once so much is looked for that it pays. Without the names:
+    /// a hundred thousand allocations are most of what it would take to make.
+    index: OnceCell<Vec<(u64, u32)>>,
     finds: Cell<u32>,
 }
 
@@ -114,18 +115,16 @@ impl Btf {
         if self.finds.get() <= FINDS_BEFORE_INDEX {
             return self.all().find(|ty| is_kind(ty.kind()) && ty.has_name(name));
         }
-        let ids = self.index.get_or_init(|| self.indexed()).get(name.as_bytes())?;
-        ids.iter().filter_map(|id| self.get(*id).ok()).find(|ty| is_kind(ty.kind()))
+        let (index, hash) = (self.index.get_or_init(|| self.indexed()), hash(name.as_bytes()));
+        let first = index.partition_point(|entry| entry.0 < hash);
+        let alike = index[first..].iter().take_while(|entry| entry.0 == hash);
+        alike.filter_map(|entry| self.get(entry.1).ok()).find(|ty| is_kind(ty.kind()) && ty.has_name(name))
     }
 
-    fn indexed(&self) -> HashMap<Box<[u8]>, Vec<u32>> {
-        let mut index: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
-        for ty in self.all().filter(|ty| !ty.name().is_empty()) {
-            match index.get_mut(ty.name()) {
-                Some(ids) => ids.push(ty.id()),
-                None => drop(index.insert(ty.name().into(), vec![ty.id()])),
-            }
-        }
+    fn indexed(&self) -> Vec<(u64, u32)> {
+        let named = self.all().map(|ty| (ty.name(), ty.id())).filter(|(name, _)| !name.is_empty());
+        let mut index: Vec<(u64, u32)> = named.map(|(name, id)| (hash(name), id)).collect();
+        index.sort_unstable();
         index
     }
 
@@ -161,6 +160,12 @@ impl Btf {
     fn strings_end(&self) -> usize {
         self.base.as_ref().map_or(0, |base| base.strings_end()) + self.strings.len()
     }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -78,9 +78,16 @@ pub struct Owners {
     symbols: OnceCell<String>,
     modules: RefCell<HashMap<String, Option<Rc<Btf>>>>,
     objects: RefCell<HashMap<String, Result<Object, Error>>>,
+    addresses: OnceCell<HashMap<String, Option<u64>>>,
 }
 
 impl Owners {
+    /// Where a function begins, if that is told and there is one of its name.
+    pub fn address(&self, found: &Found) -> Option<u64> {
+        let all = self.addresses.get_or_init(|| addresses(self.symbols()));
+        *all.get(&found.spelled())?
+    }
+
     /// Finds a function. The kernel's own goes before a module's of the same name.
     pub fn find(&self, spelled: &str, kernel: Option<&Rc<Btf>>) -> Option<Found> {
         let (module, name) = parts(spelled);
@@ -90,7 +97,8 @@ impl Owners {
             return Some(found);
         }
         if let Some(module) = module
-            && let Some(found) = self.types_of(module, kernel).and_then(|btf| Found::described(&btf, Some(module), name))
+            && let Some(found) =
+                self.types_of(module, kernel).and_then(|btf| Found::described(&btf, Some(module), name))
         {
             return Some(found);
         }
@@ -122,13 +130,29 @@ impl Owners {
 
 /// The functions in a table of symbols, each with the module that it is of.
 pub fn functions(symbols: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    symbols.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let (kind, name) = (words.nth(1)?, words.next()?);
-        let module = words.next().map(|module| module.trim_matches(['[', ']']));
-        let is_padding = PADDING.iter().any(|prefix| name.starts_with(prefix));
-        (!is_padding && matches!(kind, "t" | "T" | "w" | "W")).then_some((name, module))
-    })
+    symbols.lines().filter_map(function)
+}
+
+fn function(line: &str) -> Option<(&str, Option<&str>)> {
+    let mut words = line.split_ascii_whitespace();
+    let (kind, name) = (words.nth(1)?, words.next()?);
+    let module = words.next().map(|module| module.trim_matches(['[', ']']));
+    let is_padding = PADDING.iter().any(|prefix| name.starts_with(prefix));
+    (!is_padding && matches!(kind, "t" | "T" | "w" | "W")).then_some((name, module))
+}
+
+/// Functions, as they are spelled, and where they begin; `None` of one whose name several have. Who may not see addresses is
+/// told 0.
+fn addresses(symbols: &str) -> HashMap<String, Option<u64>> {
+    let mut found = HashMap::new();
+    for line in symbols.lines() {
+        let Some((name, module)) = function(line) else { continue };
+        let spelled = module.map_or_else(|| name.to_owned(), |module| format!("{module}:{name}"));
+        let address = line.split(' ').next().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let address = address.filter(|address| *address != 0);
+        found.entry(spelled).and_modify(|known| *known = None).or_insert(address);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -137,7 +161,7 @@ mod tests {
     use super::super::super::btf::tests::Writer;
     use super::*;
 
-    const SYMBOLS: &str = "ffffffff81000000 T vfs_read\nffffffff81000010 t __pfx_do_it\nffffffff81000010 t part.isra.0\n\
+    const SYMBOLS: &str = "ffffffff81000000 T vfs_read\nffffffff81000010 t __pfx_do_it\nffffffff81000010 t part.isra.0\nffffffff81000020 t part.isra.0\n\
         ffffffff81000010 D data\nffffffffc0000000 t ovl_open\t[overlay]\nffffffffc0000000 t vfs_read\t[odd]\n";
 
     /// A kernel that describes `vfs_read`, and a module that describes `ovl_open`.
@@ -170,6 +194,8 @@ mod tests {
         for spelled in ["data", "do_it", "__pfx_do_it", "overlay:vfs_read", "nothing:ovl_open", "ovl_opne"] {
             assert!(owners.find(spelled, Some(&kernel)).is_none(), "{spelled}");
         }
+        let address = |spelled: &str| owners.address(&owners.find(spelled, Some(&kernel)).unwrap());
+        assert_eq!((address("ovl_open"), address("part.isra.0")), (Some(0xffff_ffff_c000_0000), None));
         // Without the kernel's types there are none of a module's, either.
         assert!(owners.find("ovl_open", None).is_some_and(|found| found.types.is_none()));
     }

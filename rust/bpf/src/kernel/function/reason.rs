@@ -109,14 +109,17 @@ impl<'a> Known<'a> {
         if self.is_loaded(module) {
             let own = functions(self.symbols).filter(|(_, owner)| *owner == Some(module)).map(|(known, _)| known);
             let near = nearest(name, own);
-            let near = if near.is_empty() { String::new() } else { format!("; did you mean {module}:{}?", near.join(", ")) };
+            let near =
+                if near.is_empty() { String::new() } else { format!("; did you mean {module}:{}?", near.join(", ")) };
             return format!("the module {module} has no function {name}{near}");
         }
         if self.modules.is_built_in(module) {
             return format!("{module} is no module here but part of the kernel: name the function alone, as {name}");
         }
         if self.modules.has(module) {
-            return format!("the module {module} isn't loaded, so nobody knows its function {name}: sudo modprobe {module}");
+            return format!(
+                "the module {module} isn't loaded, so nobody knows its function {name}: sudo modprobe {module}"
+            );
         }
         let names: Vec<String> = self.modules.names().chain(self.loaded()).collect();
         let near = nearest(module, names.iter().map(String::as_str));
@@ -129,7 +132,8 @@ impl<'a> Known<'a> {
     }
 
     fn loaded(&self) -> impl Iterator<Item = String> {
-        let mut owners: Vec<String> = functions(self.symbols).filter_map(|(_, owner)| owner.map(str::to_owned)).collect();
+        let mut owners: Vec<String> =
+            functions(self.symbols).filter_map(|(_, owner)| owner.map(str::to_owned)).collect();
         owners.dedup();
         owners.into_iter()
     }
@@ -201,8 +205,14 @@ mod tests {
             ("zzzzzz", "in a module that isn't loaded"),
             ("ext4_sync_file", "though its lists allow it"),
             ("ext4:ext4_sync_file", "the function ext4:ext4_sync_file can't be probed"),
-            ("ext4:ext4_sync_flie", "the module ext4 has no function ext4_sync_flie; did you mean ext4:ext4_sync_file?"),
-            ("btrfs:btrfs_sync", "the module btrfs isn't loaded, so nobody knows its function btrfs_sync: sudo modprobe"),
+            (
+                "ext4:ext4_sync_flie",
+                "the module ext4 has no function ext4_sync_flie; did you mean ext4:ext4_sync_file?",
+            ),
+            (
+                "btrfs:btrfs_sync",
+                "the module btrfs isn't loaded, so nobody knows its function btrfs_sync: sudo modprobe",
+            ),
             ("fuse:fuse_open", "fuse is no module here but part of the kernel: name the function alone, as fuse_open"),
             ("dumy:dummy_xmit", "has no module dumy, whose function dummy_xmit would be; did you mean dummy?"),
             ("ext:f", "has no module ext, whose function f would be; did you mean ext4?"),

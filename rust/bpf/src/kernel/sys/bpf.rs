@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use aya_obj::generated::{
-    BPF_F_KPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_link_info, bpf_link_type,
-    bpf_map_type, bpf_prog_info, bpf_prog_type,
+    BPF_F_KPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_link_info, bpf_map_type,
+    bpf_prog_info, bpf_prog_type,
 };
 
 use super::{Syscall, call, call_for_fd};
@@ -172,12 +172,13 @@ pub fn link_kprobe_multi(
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_LINK_CREATE, attr: &mut attr })
 }
 
-/// `BPF_LINK_CREATE` with `BPF_PERF_EVENT` (since b89fbfbb854c).
-pub fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// `BPF_LINK_CREATE` with `BPF_PERF_EVENT` (since b89fbfbb854c), and a cookie (since 82e6b1eee6a8, of the same release).
+pub fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> io::Result<OwnedFd> {
     let mut attr = empty();
     attr.link_create.__bindgen_anon_1.prog_fd = raw(program);
     attr.link_create.__bindgen_anon_2.target_fd = raw(event);
     attr.link_create.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
+    attr.link_create.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_LINK_CREATE, attr: &mut attr })
 }
 
@@ -190,24 +191,37 @@ fn info<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     call(Syscall::Bpf { command: bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, attr: &mut attr }).map(drop)
 }
 
-/// `BPF_OBJ_GET_INFO_BY_FD` of a link: how often what it is attached to was not run. 0 where the kernel doesn't say (before
-/// e2b2cd592adb and 3acf8ace6823).
-pub fn link_misses(link: BorrowedFd<'_>) -> io::Result<u64> {
+/// What a kernel that doesn't count misses leaves in their place.
+const UNTOLD: u64 = u64::MAX;
+
+/// A link that counts what it misses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// Of kprobe.multi (since e2b2cd592adb).
+    Many,
+    /// Of a kprobe (since 3acf8ace6823).
+    Kprobe,
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of a link: how often what it is attached to was not run. `None` where the kernel doesn't say: then
+/// it leaves what the caller wrote there.
+pub fn link_misses(link: BorrowedFd<'_>, kind: Counting) -> io::Result<Option<u64>> {
     // SAFETY: the struct consists of integers and arrays of them, for which all zeroes is a value.
     let mut found: bpf_link_info = unsafe { std::mem::zeroed() };
-    info(link, &mut found)?;
-    // SAFETY: all variants are integers, and the kernel has written the one that the type names.
-    unsafe {
-        Ok(match found.type_ {
-            kind if kind == bpf_link_type::BPF_LINK_TYPE_KPROBE_MULTI as u32 => {
-                found.__bindgen_anon_1.kprobe_multi.missed
-            }
-            kind if kind == bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32 => {
-                found.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed
-            }
-            _ => 0,
-        })
+    // Only the one: in its place the other has the length of a name that the kernel would write.
+    match kind {
+        Counting::Many => found.__bindgen_anon_1.kprobe_multi.missed = UNTOLD,
+        Counting::Kprobe => found.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed = UNTOLD,
     }
+    info(link, &mut found)?;
+    // SAFETY: all variants are integers; the one that is read was written, by the kernel or above.
+    let missed = unsafe {
+        match kind {
+            Counting::Many => found.__bindgen_anon_1.kprobe_multi.missed,
+            Counting::Kprobe => found.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed,
+        }
+    };
+    Ok((missed != UNTOLD).then_some(missed))
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of a program.
