@@ -1,6 +1,6 @@
 """Function probes in guests, on kernels that allow them: the engine's own tests, built on the host.
 
-In: `rust/bpf/tests/live_{functions,modules,attach}.rs`. Out: that they pass, and by which means functions were probed.
+In: `rust/bpf/tests/live_{functions,modules,attach}.rs`. Out: that they pass, and by which means.
 """
 
 from __future__ import annotations

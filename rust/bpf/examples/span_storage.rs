@@ -2,7 +2,7 @@
 //!
 //! In: a storm of system calls, each of which starts a span at its entry and ends it at its exit, by programs written out here.
 //! Out: nanoseconds of this thread's own time for each call, the best of many rounds that take turns. It needs root:
-//! `cargo run --release -p spile-bpf --example span_storage`. What was decided by it is in docs/adr/0015.
+//! `cargo run --release -p spile-bpf --example span_storage`. What came of it is in docs/adr/0009.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -21,6 +21,7 @@ const ENTRY: u32 = 16;
 
 // bpf(2)'s commands, the map's type and its flag.
 const MAP_CREATE: i64 = 0;
+const MAP_LOOKUP: i64 = 1;
 const BTF_LOAD: i64 = 18;
 const TASK_STORAGE: u32 = 29;
 const NO_PREALLOC: u32 = 1;
@@ -150,6 +151,21 @@ fn task_storage(types: &OwnedFd) -> io::Result<OwnedFd> {
     bpf(MAP_CREATE, &mut attr)
 }
 
+/// What this thread's storage has: the time of the last start.
+fn kept(map: &OwnedFd) -> io::Result<u64> {
+    // SAFETY: a number in, a new descriptor out.
+    let task = unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) } as i32;
+    let (mut attr, mut value) = ([0_u32; 36], [0_u64; ENTRY as usize / 8]);
+    let (key, to) = (&raw const task as u64, value.as_mut_ptr() as u64);
+    (attr[0], attr[2], attr[3]) = (map.as_raw_fd().cast_unsigned(), key as u32, (key >> 32) as u32);
+    (attr[4], attr[5]) = (to as u32, (to >> 32) as u32);
+    // SAFETY: key and value live until the call returns, and have the map's sizes.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, MAP_LOOKUP, attr.as_mut_ptr(), size_of_val(&attr)) };
+    // SAFETY: the kernel made it above.
+    drop(unsafe { OwnedFd::from_raw_fd(task) });
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(value[0]) }
+}
+
 fn own_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes the time there.
@@ -181,6 +197,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("a hash", hash_start(hash), hash_end(hash)),
         ("task storage", storage_start(storage.as_raw_fd()), storage_end(storage.as_raw_fd())),
     ];
+    // That the storage does keep a start, and lose it at the end, is seen before it is timed.
+    storm(&storage_start(storage.as_raw_fd()), &nothing())?;
+    assert!(kept(&storage)? > 0, "a start was kept");
+    storm(&nothing(), &storage_end(storage.as_raw_fd()))?;
+    assert_eq!(kept(&storage)?, 0, "its end took it");
     let mut best = [f64::INFINITY; 3];
     for _ in 0..ROUNDS {
         for ((_, start, end), best) in ways.iter().zip(&mut best) {
