@@ -26,6 +26,7 @@ SWITCH = Tracepoint("sched", "sched_switch")
         ("profile", 99, (Profile(99),)),
         ("function", "vfs_read", (Function("vfs_read"),)),
         ("function", ["vfs_read", "function:vfs_read"], (Function("vfs_read"),)),
+        ("function", "overlay:ovl_open", (Function("overlay:ovl_open"),)),
         ("function", "vfs_[a-r]*", (Function("vfs_[a-r]*"),)),
         ("function_return", "foo.constprop.0", (FunctionReturn("foo.constprop.0"),)),
     ],

@@ -42,7 +42,7 @@ _ALIASES = {
 }
 _WILD = "*?["
 _NAME = re.compile(r"[\w.*?\[\]!-]+", re.ASCII)
-_FUNCTION = re.compile(r"(?:[\w.*?]|\[[!^]?[\w.-]+\])+", re.ASCII)
+_FUNCTION = re.compile(r"(?:\w+:)?(?:[\w.*?]|\[[!^]?[\w.-]+\])+", re.ASCII)
 #: More samples a second and CPU than a kernel gives (`kernel.perf_event_max_sample_rate`).
 MAX_HZ = 100_000
 DEFAULT_HZ = 99
@@ -164,7 +164,8 @@ def default_name(targets: Sequence[Target]) -> str:
     first = targets[0]
     if isinstance(first, Profile):
         return first.kind
-    parts = [first.name, first.category] if isinstance(first, Tracepoint) else [first.name]
+    # A module may stand before a function.
+    parts = [first.name, first.category] if isinstance(first, Tracepoint) else [first.name.rpartition(":")[2]]
     for part in parts:
         name = re.sub(r"_*\W[\W_]*", "_", re.sub(r"\[[^]]*\]?", "_", part)).strip("_")
         if name:
@@ -211,7 +212,10 @@ def _function_name(text: Any, kind: str) -> str:
     if text.endswith("()"):
         raise SpecError(f"a function is named without parentheses: say {text[:-2]!r}")
     if not _FUNCTION.fullmatch(text):
-        raise SpecError(f"{text!r} is no function's name: letters, digits, _ and . make one, and * ? [] a pattern")
+        raise SpecError(
+            f"{text!r} is no function's name: letters, digits, _ and . make one, and * ? [] a pattern; a module's may "
+            "stand before it, as in overlay:ovl_open"
+        )
     return str(text)
 
 

@@ -6,7 +6,8 @@ use spile_core::error::Error;
 
 use crate::kernel::btf::Btf;
 use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints, unknown_raw_tracepoint};
-use crate::kernel::function::{FunctionFields, Moment, View, find, names, reason};
+use crate::kernel::function::owner::Owners;
+use crate::kernel::function::{FunctionFields, Moment, View, names, reason};
 use crate::kernel::glob::matches;
 use crate::kernel::tracefs::Tracefs;
 
@@ -25,7 +26,7 @@ const USUAL_RATE: &str = "99";
 pub fn list(pattern: &str) -> Result<Vec<(String, String)>, Error> {
     for kind in [FUNCTION, FUNCTION_RETURN] {
         if let Some(pattern) = pattern.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':')) {
-            let names = names::list(&Btf::of_kernel()?, &Tracefs::open()?, pattern)?;
+            let names = names::list(&Rc::new(Btf::of_kernel()?), &Tracefs::open()?, pattern)?;
             return Ok(names.into_iter().map(|name| (kind.to_owned(), name)).collect());
         }
     }
@@ -47,7 +48,7 @@ pub fn list(pattern: &str) -> Result<Vec<(String, String)>, Error> {
         }
     }
     if pattern.contains(|c: char| c.is_alphanumeric()) {
-        let functions = Btf::of_kernel().and_then(|btf| names::list(&btf, &Tracefs::open()?, pattern));
+        let functions = Btf::of_kernel().and_then(|btf| names::list(&Rc::new(btf), &Tracefs::open()?, pattern));
         found.extend(functions.unwrap_or_default().into_iter().map(|name| (FUNCTION.to_owned(), name)));
     }
     found.sort();
@@ -84,8 +85,7 @@ pub fn fields(kind: &str, name: &str) -> Result<Vec<(String, String)>, Error> {
 
 fn function(name: &str, moment: Moment) -> Result<Vec<(String, String)>, Error> {
     let btf = Rc::new(Btf::of_kernel()?);
-    if find(&btf, name).is_none() && reason::exists(name).is_none() {
-        return Err(reason::explain(name, Some(&btf), Tracefs::open().ok().as_ref()));
-    }
-    Ok(FunctionFields::new(name, View::Trampoline, moment, Some(btf))?.described())
+    let found = Owners::default().find(name, Some(&btf));
+    let found = found.ok_or_else(|| reason::explain(name, Some(&btf), Tracefs::open().ok().as_ref()))?;
+    Ok(FunctionFields::new(&found, View::Trampoline, moment)?.described())
 }

@@ -259,11 +259,11 @@ fn captures_that_a_kind_does_not_have() {
 
 #[test]
 fn functions() {
-    for good in ["vfs_read", "__x64_sys_read", "foo.isra.0", "a.constprop.3.cold"] {
+    for good in ["vfs_read", "__x64_sys_read", "foo.isra.0", "a.constprop.3.cold", "overlay:ovl_open"] {
         accepts(&probing(function(good), context("pid")));
         accepts(&probing(function_return(good), context("ret")));
     }
-    for bad in ["", "a-b", "vfs_*", "a b", "a:b", "é", &"x".repeat(512)] {
+    for bad in ["", "a-b", "vfs_*", "a b", "a:b:c", ":b", "a:", "é", &"x".repeat(512)] {
         refuses(&probing(function(bad), context("pid")), "probes[0].targets[0].name", "can't be a function's name");
     }
     accepts(&probing(function("vfs_read"), json!({"op": "field", "path": [0]})));

@@ -9,9 +9,10 @@ use spile_core::layout::{Encoding, EventLayout};
 use spile_core::spec::{Capture, Context, Expr, ProbeSpec, Target};
 
 use super::function;
+use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
-use super::place::Place;
-use super::plan::{Ids, Planned, Scene, exprs, kept, narrow, suffix, wants};
+use super::place::{Attachment, Place};
+use super::plan::{Ids, Planned, Scene, Twins, exprs, kept, narrow, suffix, wants};
 use crate::compile::{
     Access, Fields, KernelOffsets, Key, Output, ProgramKind, Side, Site, SpanLayout, at_start, compile_end,
     compile_start, schema, uses_task,
@@ -20,8 +21,9 @@ use crate::compile::{
 /// Calls that may go on at once; one more is counted, and its return has no start.
 const MOST_OPEN: u32 = 1 << 14;
 
-/// Whether a probe at this place wants something that only the entry has.
-pub(super) fn need_entry(probe: &ProbeSpec, place: &Place) -> bool {
+/// Whether a probe at this place wants something that only the entry has. Where the kernel misses returns and doesn't say
+/// how many, that is their number: the calls whose return never came.
+pub(super) fn need_entry(probe: &ProbeSpec, place: &Place, kernel: &KernelView) -> bool {
     let all = exprs(probe);
     let is_return = matches!(place.kind, ProgramKind::Fexit | ProgramKind::Kretprobe);
     let wants = wants(probe);
@@ -29,6 +31,7 @@ pub(super) fn need_entry(probe: &ProbeSpec, place: &Place) -> bool {
     is_return
         && (all.iter().any(|expr| has_elapsed(expr))
             || !at_start(all).is_empty()
+            || (matches!(place.attachment, Attachment::Kprobe { .. }) && !kernel.trials().counts_missed_returns())
             || (place.kind == ProgramKind::Kretprobe && wants_arguments))
 }
 
@@ -51,7 +54,8 @@ pub(super) fn plan(
     ids: &mut Ids,
 ) -> Result<(Vec<Planned>, OpenSpans), Error> {
     let probe = &scene.spec.probes[index];
-    let entries = returns.iter().map(|(_, place)| function::entry(&place.attachment, scene.kernel));
+    let members = returns.len();
+    let entries = returns.iter().map(|(_, place)| function::entry(&place.attachment, members, scene.kernel));
     let entries = entries.collect::<Result<Vec<_>, Error>>()?;
     let place = format!("probes[{index}]");
     let fields: Vec<&dyn Fields> = entries.iter().map(|entry| &*entry.fields).collect();
@@ -62,10 +66,10 @@ pub(super) fn plan(
     let layout = SpanLayout::compute(exprs(probe), &fields, &place)?.with_words(&words);
     let uses_task = exprs(probe).into_iter().any(uses_task);
     let offsets = if uses_task { scene.kernel.offsets()? } else { KernelOffsets::default() };
-    let mut programs = Vec::with_capacity(2 * returns.len());
+    let (mut programs, mut twins) = (Vec::with_capacity(2 * returns.len()), Twins::of(probe));
     for ((target, end), start) in returns.into_iter().zip(entries) {
         let side = Side { number, layout: &layout, key: Key::Call, probe: narrow(index)?, condition: None };
-        programs.extend(pair(scene, (index, target), (end, start), side, &offsets, ids)?);
+        programs.extend(pair(scene, (index, target), (end, start), side, &offsets, (ids, &mut twins))?);
     }
     Ok((programs, OpenSpans { value_size: layout.size(), max_open: MOST_OPEN, place }))
 }
@@ -92,7 +96,7 @@ fn pair(
     (end, start): (Place, Place),
     side: Side<'_>,
     offsets: &KernelOffsets,
-    ids: &mut Ids,
+    (ids, twins): (&mut Ids, &mut Twins),
 ) -> Result<[Planned; 2], Error> {
     let probe = &scene.spec.probes[index];
     let spelling = probe.targets.get(target).map_or_else(String::new, Target::spelling);
@@ -106,7 +110,8 @@ fn pair(
     let tables = scene.tables(probe, (&schema, &columns), ids)?;
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let output = Output { layout: &layout, columns: &columns, tables: &kept(&tables) };
-    let program = compile_end(&site, probe, side, output)?;
+    let compiled = || compile_end(&site, probe, side, output);
+    let program = twins.program(end.kind, &end.attachment, compiled)?;
     let first = Planned {
         id,
         probe: probe_number,
@@ -115,13 +120,15 @@ fn pair(
         spelling: spelling.clone(),
         suffix: suffix.clone(),
         attachment: end.attachment,
+        passed_over: end.passed_over,
         layout: Some(layout),
         program,
         tables,
     };
     let options = scene.options(entry_id, &start.attachment);
     let site = Site { kind: start.kind, fields: &*start.fields, offsets, options: &options };
-    let program = compile_start(&site, probe, probe_number, side)?;
+    let compiled = || compile_start(&site, probe, probe_number, side);
+    let program = twins.program(start.kind, &start.attachment, compiled)?;
     let second = Planned {
         id: entry_id,
         probe: probe_number,
@@ -130,6 +137,7 @@ fn pair(
         spelling: format!("the entry for {spelling}"),
         suffix,
         attachment: start.attachment,
+        passed_over: start.passed_over,
         layout: None,
         program,
         tables: Vec::new(),

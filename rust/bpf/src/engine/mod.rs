@@ -3,9 +3,12 @@
 //! In: a [`SessionSpec`]. Out: sources of records, and the ledger. The order of a life:
 //!
 //! ```text
-//! prepare (resolve, compile, make maps, load) ──► start (attach everything, open the gate) ──► close (shut the gate,
-//! wait for what runs) ──► detach
+//! prepare (resolve, compile, make maps, load, attach) ──► start (open the gate) ──► close (shut the gate, wait for what
+//! runs) ──► detach
 //! ```
+//!
+//! Where attaching to a function fails, everything is prepared once more, by the next best means for that function: a program
+//! depends on how it is attached, and so do the events that it sends.
 //!
 //! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (`function`
 //! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, `spans` what is between two
@@ -45,6 +48,7 @@ use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
 use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
 use crate::kernel::{cpu, descriptors};
+use attach::Refused;
 use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
@@ -74,7 +78,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Resolves, compiles and loads everything. What is wrong with any probe is told at once, and nothing is attached.
+    /// Resolves, compiles, loads and attaches everything, behind a gate that is shut. What is wrong with any probe is told
+    /// at once, and then nothing stays attached.
     pub fn prepare(spec: &SessionSpec) -> Result<Self, Error> {
         let cpus = cpu::possible()?.last().map_or(1, |last| last + 1);
         Self::prepare_for(spec, cpus)
@@ -88,14 +93,23 @@ impl Engine {
         let kernel = KernelView::default();
         // Before 5.11 the kernel counts maps against this limit; where it can't be raised, making a map says so.
         let _ = unlimit_locked_memory();
+        loop {
+            let mut engine = Self::load(spec, cpus, &kernel)?;
+            if engine.attach(&kernel)? {
+                return Ok(engine);
+            }
+        }
+    }
+
+    fn load(spec: &SessionSpec, cpus: u32, kernel: &KernelView) -> Result<Self, Error> {
         let mapped = transport::mapped(spec, cpus)?;
         let rings = mapped.as_ref().map(|mapped| mapped.rings);
-        let (plan, bits) = Self::plan(spec, cpus, rings, &kernel)?;
+        let (plan, bits) = Self::plan(spec, cpus, rings, kernel)?;
         let plan::Plan { programs: planned, spans, last_id } = plan;
         let groups = unit::group(&planned);
         descriptors::make_room(unit::descriptors(&groups, &planned, cpus as usize))?;
-        let follow = follow::prepare(&spec.target, &kernel)?;
-        let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &planned.program));
+        let follow = follow::prepare(&spec.target, kernel)?;
+        let wanted = follow.iter().map(|(_, program)| program).chain(planned.iter().map(|planned| &*planned.program));
         let maps = Maps::create(spec, last_id, cpus, &spans, mapped, wanted)?;
         let layouts = planned.iter().filter_map(|planned| planned.layout.clone()).collect();
         let spills = planned.iter().flat_map(|planned| planned.kept().map(|table| table.spill_of(planned.id)));
@@ -144,6 +158,21 @@ impl Engine {
         self.store.take()
     }
 
+    /// Attaches everything. False if functions were refused that another means may do for, which `kernel` then knows.
+    fn attach(&mut self, kernel: &KernelView) -> Result<bool, Error> {
+        let planned = &self.planned;
+        let refused: Vec<Refused> = self.units.iter_mut().filter_map(|unit| unit.attach(planned).err()).collect();
+        if refused.is_empty() {
+            return Ok(true);
+        }
+        let mut is_new = true;
+        for Refused { functions, .. } in &refused {
+            is_new &= functions.iter().filter(|blamed| kernel.refuse(blamed)).count() > 0;
+        }
+        let errors = || Error::all(refused.into_iter().map(|refused| refused.error).collect());
+        if is_new { Ok(false) } else { errors().map_or(Ok(false), Err) }
+    }
+
     /// How its records are read.
     pub fn layouts(&self) -> Arc<Layouts> {
         Arc::clone(&self.layouts)
@@ -161,14 +190,9 @@ impl Engine {
         Ok(sources)
     }
 
-    /// Attaches everything, then opens the gate: what attaching itself causes is no event.
+    /// Opens the gate: what attaching itself causes is no event.
     pub fn start(&mut self) -> Result<(), Error> {
         self.links.extend(self.follow.attach()?);
-        let errors: Vec<Error> = self.units.iter_mut().filter_map(|unit| unit.attach(&self.planned).err()).collect();
-        if let Some(error) = Error::all(errors) {
-            self.detach();
-            return Err(error);
-        }
         for unit in &mut self.units {
             unit.open()?;
         }
@@ -193,7 +217,7 @@ impl Engine {
     /// thread does that; the gate is shut, and nobody else waits for it.
     pub fn detach(&mut self) {
         let mut links = std::mem::take(&mut self.links);
-        links.extend(self.units.iter_mut().filter_map(|unit| unit.link.take()));
+        self.units.iter_mut().for_each(|unit| links.append(&mut unit.links));
         drop_later(links);
     }
 

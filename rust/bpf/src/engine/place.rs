@@ -1,5 +1,7 @@
 //! Where a program goes. In: a [`Target`]. Out: its fields, the program's kind, and how it is attached.
 
+use std::os::fd::AsFd as _;
+
 use spile_core::error::Error;
 use spile_core::spec::{Attach, Expr, PathStep, StackSpace, Target};
 
@@ -8,6 +10,8 @@ use super::{function, shortcut};
 use crate::compile::{Fields, NoFields, ProgramKind};
 use crate::kernel::fields::{RawTracepointFields, TracepointFields, raw_tracepoints, unknown_raw_tracepoint};
 use crate::kernel::function::Moment;
+use crate::kernel::function::means::Means;
+use crate::kernel::function::owner::Object;
 use crate::kernel::program::Purpose;
 
 /// The kernel's limit on timers and the file that says it.
@@ -20,10 +24,12 @@ pub(super) struct Place {
     pub attachment: Attachment,
     /// What its events are called.
     pub name: String,
+    /// The means that were passed over, each with its reason.
+    pub passed_over: Vec<String>,
 }
 
 /// How a program is attached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Attachment {
     RawTracepoint {
         name: String,
@@ -35,16 +41,19 @@ pub(super) enum Attachment {
     Timer {
         hz: u64,
     },
-    /// To a function, by its number in the kernel's types.
+    /// To a function, by its number in the kernel's types, or in its module's that follow on them.
     Trampoline {
         name: String,
         function: u32,
+        module: Option<Object>,
     },
-    /// To a function; `source` is the number of perf's kprobe source.
+    /// To a function; `source` is the number of perf's kprobe source. With an address the kernel need not look for the name.
     Kprobe {
         name: String,
         is_return: bool,
         source: u32,
+        address: Option<u64>,
+        has_cookie: bool,
     },
     /// To a function, and with it to others.
     KprobeMulti {
@@ -55,17 +64,29 @@ pub(super) enum Attachment {
 
 impl Attachment {
     /// What its program is loaded for.
-    pub(super) fn purpose(&self) -> Purpose {
+    pub(super) fn purpose(&self) -> Purpose<'_> {
         match self {
-            Self::Trampoline { function, .. } => Purpose::Function(*function),
+            Self::Trampoline { function, module, .. } => {
+                Purpose::Function { id: *function, module: module.as_ref().map(|module| module.fd.as_fd()) }
+            }
             Self::KprobeMulti { .. } => Purpose::Many,
             _ => Purpose::Any,
         }
     }
 
+    /// The function, and the means.
+    pub(super) fn function(&self) -> Option<(&str, Means)> {
+        match self {
+            Self::Trampoline { name, .. } => Some((name, Means::Fentry)),
+            Self::KprobeMulti { name, .. } => Some((name, Means::KprobeMulti)),
+            Self::Kprobe { name, .. } => Some((name, Means::Kprobe)),
+            Self::RawTracepoint { .. } | Self::Tracepoint { .. } | Self::Timer { .. } => None,
+        }
+    }
+
     /// Whether its event's id is in a cookie, so that its program serves other places too.
     pub(super) fn has_cookie(&self) -> bool {
-        matches!(self, Self::KprobeMulti { .. })
+        matches!(self, Self::KprobeMulti { .. } | Self::Kprobe { has_cookie: true, .. })
     }
 }
 
@@ -134,6 +155,7 @@ fn tracepoint(category: &str, name: &str, wants: &Wants<'_>, kernel: &KernelView
             fields: Box::new(fields),
             attachment: Attachment::RawTracepoint { name: name.into() },
             name: name.into(),
+            passed_over: Vec::new(),
         });
     }
     let btf = match wants.types() {
@@ -148,6 +170,7 @@ fn tracepoint(category: &str, name: &str, wants: &Wants<'_>, kernel: &KernelView
         fields: Box::new(TracepointFields::new(format!("tracepoint:{spelled}"), &format, btf)),
         attachment: Attachment::Tracepoint { id: tracefs.id(category, name)?, name: spelled },
         name: name.into(),
+        passed_over: Vec::new(),
     })
 }
 
@@ -162,6 +185,7 @@ fn raw_tracepoint(name: &str, kernel: &KernelView) -> Result<Place, Error> {
         fields: Box::new(fields),
         attachment: Attachment::RawTracepoint { name: name.into() },
         name: name.into(),
+        passed_over: Vec::new(),
     })
 }
 
@@ -181,5 +205,6 @@ fn profile(hz: u64) -> Result<Place, Error> {
         fields: Box::new(NoFields),
         attachment: Attachment::Timer { hz },
         name: "profile".into(),
+        passed_over: Vec::new(),
     })
 }

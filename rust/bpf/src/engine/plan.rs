@@ -1,18 +1,19 @@
 //! From a spec to programs, before anything is made in the kernel. What is wrong with any target is collected.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use spile_core::error::Error;
 use spile_core::layout::{COMPACT_BASE, Encoding, EventLayout, EventSchema};
-use spile_core::spec::{AggregateSpec, Capture, Condition, Expr, ProbeSpec, SessionSpec};
+use spile_core::spec::{AggregateSpec, Capture, Condition, Context, Expr, ProbeSpec, SessionSpec};
 
 use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
 use super::{calls, spans};
 use crate::compile::{
-    Filter, KernelOffsets, MapRef, MappedRings, Options, Output, Program, TableLayout, compile, exprs_of, schema,
-    tables, uses_task,
+    Filter, KernelOffsets, MapRef, MappedRings, Options, Output, Program, ProgramKind, TableLayout, compile, exprs_of,
+    schema, tables, uses_task,
 };
 
 /// Everything that a session needs in the kernel.
@@ -50,23 +51,74 @@ pub(super) struct Planned {
     /// Ends its errors: which probe it is, and where it is declared.
     pub suffix: String,
     pub attachment: Attachment,
+    /// The better means that could not be, each with its reason.
+    pub passed_over: Vec<String>,
     /// None where a hit is no event: at the start of a span.
     pub layout: Option<EventLayout>,
-    pub program: Program,
+    pub program: Arc<Program>,
     /// For each aggregate, what it is kept in, or why it is counted over the event stream.
     pub tables: Vec<Result<TableLayout, String>>,
+}
+
+/// The programs of a probe's targets, where those differ in nothing but their number and that is in a cookie: then the first
+/// one's is everyone's, and nothing is compiled twice.
+pub(super) struct Twins {
+    /// Whether nothing that it computes is the target's own.
+    is_plain: bool,
+    programs: Vec<(ProgramKind, Arc<Program>)>,
+}
+
+impl Twins {
+    pub(super) fn of(probe: &ProbeSpec) -> Self {
+        let wants = wants(probe);
+        let is_plain = wants.paths.is_empty() && !wants.everything && !exprs(probe).into_iter().any(is_outcome);
+        Self { is_plain, programs: Vec::new() }
+    }
+
+    pub(super) fn program(
+        &mut self,
+        kind: ProgramKind,
+        attachment: &Attachment,
+        compile: impl FnOnce() -> Result<Program, Error>,
+    ) -> Result<Arc<Program>, Error> {
+        if !self.is_plain || !attachment.has_cookie() {
+            return compile().map(Arc::new);
+        }
+        if let Some((_, program)) = self.programs.iter().find(|(known, _)| *known == kind) {
+            return Ok(Arc::clone(program));
+        }
+        let program = Arc::new(compile()?);
+        self.programs.push((kind, Arc::clone(&program)));
+        Ok(program)
+    }
+}
+
+/// Whether it has what a function returned, whose type is its own.
+fn is_outcome(expr: &Expr) -> bool {
+    match expr {
+        Expr::Context { name } => matches!(name, Context::Ret | Context::Error),
+        Expr::Binary { left, right, .. } => is_outcome(left) || is_outcome(right),
+        Expr::Unary { operand: inner, .. } | Expr::String { pointer: inner, .. } | Expr::AtStart { value: inner } => {
+            is_outcome(inner)
+        }
+        Expr::Field { .. } => true,
+        Expr::Stack { .. } | Expr::Int { .. } => false,
+    }
 }
 
 impl Planned {
     /// Whether one program serves this target and the other.
     pub(super) fn can_share(&self, other: &Self) -> bool {
         self.attachment.has_cookie()
-            && other.attachment.has_cookie()
+            && std::mem::discriminant(&self.attachment) == std::mem::discriminant(&other.attachment)
             && self.probe == other.probe
-            && self.program.kind == other.program.kind
-            && self.program.insns == other.program.insns
-            && self.program.relocations == other.program.relocations
             && self.kept().map(|table| &table.row).eq(other.kept().map(|table| &table.row))
+            && (Arc::ptr_eq(&self.program, &other.program) || self.has_equal_code(other))
+    }
+
+    fn has_equal_code(&self, other: &Self) -> bool {
+        let (own, other) = (&self.program, &other.program);
+        own.kind == other.kind && own.insns == other.insns && own.relocations == other.relocations
     }
 
     /// The aggregates that its program keeps.
@@ -91,6 +143,9 @@ impl Planned {
             }
             None => writeln!(text, "row {id} of the ledger, attached as {attachment:?}"),
         };
+        for why in &self.passed_over {
+            let _ = writeln!(text, "  not by {why}");
+        }
         if let Some(layout) = layout {
             for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
                 let _ = writeln!(text, "  +{} {}: {:?}", slot.offset.unwrap_or(0), field.name, field.ty);
@@ -198,11 +253,11 @@ pub(super) fn plan(
             }
         } else if probe.deliver || !probe.aggregates.is_empty() {
             // What does neither is a side of a span, and is there only as that.
-            let mut calls = Vec::new();
+            let (mut calls, mut twins) = (Vec::new(), Twins::of(probe));
             for target_index in 0..probe.targets.len() {
                 match place(&scene, (probe_index, target_index)) {
-                    Ok(place) if calls::need_entry(probe, &place) => calls.push((target_index, place)),
-                    Ok(place) => match one(&scene, (probe_index, target_index), place, &mut ids) {
+                    Ok(place) if calls::need_entry(probe, &place, kernel) => calls.push((target_index, place)),
+                    Ok(place) => match one(&scene, (probe_index, target_index), place, &mut ids, &mut twins) {
                         Ok(one) => plan.programs.push(one),
                         Err(error) => errors.push(located(error, probe)),
                     },
@@ -244,6 +299,7 @@ fn one(
     (probe_index, target_index): (usize, usize),
     place: Place,
     ids: &mut Ids,
+    twins: &mut Twins,
 ) -> Result<Planned, Error> {
     let Scene { spec, kernel, .. } = scene;
     let (probe, target) = (&spec.probes[probe_index], &spec.probes[probe_index].targets[target_index]);
@@ -253,13 +309,14 @@ fn one(
     let layout = EventLayout::compute(schema, Encoding::Aligned)?;
     let offsets = if needs_task(probe, &columns) { kernel.offsets()? } else { KernelOffsets::default() };
     let options = scene.options(id, &place.attachment);
-    let Place { kind, fields, attachment, name } = place;
+    let Place { kind, fields, attachment, name, passed_over } = place;
     let kept = kept(&tables);
     let output = Output { layout: &layout, columns: &columns, tables: &kept };
-    let program = compile(kind, probe, output, &*fields, &offsets, &options)?;
+    let compiled = || compile(kind, probe, output, &*fields, &offsets, &options);
+    let program = twins.program(kind, &attachment, compiled)?;
     let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
     let (probe, target) = (probe_number, target_number);
-    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, layout, program, tables })
+    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, passed_over, layout, program, tables })
 }
 
 pub(super) fn narrow(index: usize) -> Result<u32, Error> {
@@ -298,4 +355,84 @@ pub(super) fn wants(probe: &ProbeSpec) -> Wants<'_> {
     };
     exprs(probe).into_iter().for_each(|expr| wants.add(expr));
     wants
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::time::Instant;
+
+    use spile_core::spec::{Attach, Limits, NamedExpr, SPEC_VERSION, Target, TargetFilter};
+
+    use super::super::unit;
+    use super::*;
+    use crate::kernel::btf::{Btf, Kind};
+
+    const FUNCTIONS: usize = 1000;
+
+    fn spec(names: &[String], is_return: bool) -> SessionSpec {
+        let target = |name: &String| match is_return {
+            true => Target::FunctionReturn { name: name.clone() },
+            false => Target::Function { name: name.clone() },
+        };
+        let fact = if is_return { Context::Elapsed } else { Context::Tid };
+        let fields = vec![NamedExpr { name: "value".into(), expr: Expr::Context { name: fact } }];
+        SessionSpec {
+            version: SPEC_VERSION,
+            target: TargetFilter { pid: None, follow: false, cgroup: None, exclude_self: true },
+            limits: Limits {
+                buffer: 1 << 16,
+                queue: 1 << 20,
+                stack_depth: 127,
+                stack_cache: 64,
+                tables: 32 << 20,
+                transport: Default::default(),
+            },
+            probes: vec![ProbeSpec {
+                name: "many".into(),
+                declared_at: None,
+                targets: names.iter().map(target).collect(),
+                span: None,
+                attach: Attach::Auto,
+                capture: Capture::Fields { fields },
+                condition: None,
+                aggregates: Vec::new(),
+                deliver: true,
+            }],
+        }
+    }
+
+    /// A thousand functions become one program (two, where the entry is wanted), and how long that takes is printed.
+    #[test]
+    fn a_thousand_functions_share_a_program() {
+        let btf = match Btf::of_kernel() {
+            Ok(btf) => btf,
+            Err(error) => return println!("SKIPPED: {error}"),
+        };
+        let functions = btf.all().filter(|ty| ty.kind() == Kind::Function);
+        let names = functions.map(|ty| String::from_utf8_lossy(ty.name()).into_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with("sys") || name.contains("_read")).collect();
+        names.sort();
+        names.dedup();
+        names.truncate(FUNCTIONS);
+        for is_return in [false, true] {
+            let spec = spec(&names, is_return);
+            let started = Instant::now();
+            let planned = plan(&spec, 2, None, &KernelView::pretended(), None).unwrap().programs;
+            let compiled = started.elapsed();
+            let groups = unit::group(&planned);
+            println!(
+                "{} functions: compiled in {compiled:?}, grouped in {:?}",
+                names.len(),
+                started.elapsed() - compiled
+            );
+            assert_eq!(
+                (planned.len(), groups.len()),
+                match is_return {
+                    false => (names.len(), 1),
+                    true => (2 * names.len(), 2),
+                }
+            );
+        }
+    }
 }

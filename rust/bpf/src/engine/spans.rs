@@ -6,6 +6,8 @@
 //! run where the first of them, anybody's, was. So ends are attached first, both sides of one tracepoint are of one kind,
 //! and a pair whose order would depend on others is refused.
 
+use std::sync::Arc;
+
 use spile_core::error::Error;
 use spile_core::layout::{Encoding, EventLayout};
 use spile_core::spec::{Context, Expr, ProbeSpec, SpanSide, SpanSpec, Target};
@@ -200,7 +202,7 @@ fn one(
 ) -> Result<Planned, Error> {
     let probe = &scene.spec.probes[index];
     let (probe_number, target_number, id) = (narrow(index)?, narrow(target)?, ids.next()?);
-    let Place { kind, fields, attachment, name } = place;
+    let Place { kind, fields, attachment, name, passed_over } = place;
     let tracer = self_tgid(scene, &spot.side.key);
     let options = Options { self_tgid: tracer, ..scene.options(id, &attachment) };
     let site = Site { kind, fields: &*fields, offsets, options: &options };
@@ -216,6 +218,6 @@ fn one(
     };
     let part = if spot.is_end { "end" } else { "start" };
     let (spelling, suffix) = (format!("span {part} {}", spot.target.spelling()), suffix(probe));
-    let (probe, target) = (probe_number, target_number);
-    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, layout, program, tables })
+    let (probe, target, program) = (probe_number, target_number, Arc::new(program));
+    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, passed_over, layout, program, tables })
 }

@@ -1,8 +1,9 @@
 //! One program in the kernel. In: what was planned for its targets: one, or many that differ in nothing but their number.
-//! Out: the program loaded, its link, and what the kernel missed of it.
+//! Out: the program loaded, its links, and what the kernel missed of it.
 
 use spile_core::error::Error;
 
+use super::attach::Refused;
 use super::maps::Maps;
 use super::place::Attachment;
 use super::plan::{self, Planned};
@@ -13,7 +14,7 @@ use crate::kernel::program::LoadedProgram;
 /// A program, and the targets that it serves.
 pub(super) struct Unit {
     pub program: LoadedProgram,
-    pub link: Option<Link>,
+    pub links: Vec<Link>,
     /// Indexes of what was planned; the first one's ledger row has what the kernel missed of them all.
     pub members: Vec<usize>,
     misses: Misses,
@@ -39,9 +40,14 @@ pub(super) fn group(planned: &[Planned]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// How many descriptors their programs and links take, and a ring on each CPU.
+/// How many descriptors their programs, tables and links take, and a ring on each CPU.
 pub(super) fn descriptors(groups: &[Vec<usize>], planned: &[Planned], cpus: usize) -> usize {
-    cpus + groups.iter().map(|members| 1 + planned[members[0]].attachment.descriptors(cpus)).sum::<usize>()
+    let of = |members: &Vec<usize>| {
+        let first = &planned[members[0]];
+        let links = if matches!(first.attachment, Attachment::Kprobe { .. }) { members.len() } else { 1 };
+        1 + first.kept().count() + links * first.attachment.descriptors(cpus)
+    };
+    cpus + groups.iter().map(of).sum::<usize>()
 }
 
 impl Unit {
@@ -57,15 +63,16 @@ impl Unit {
         let purpose = first.attachment.purpose();
         let loaded = LoadedProgram::load_for(program.kind, purpose, &program.name, &maps.relocated(program, tables)?)
             .map_err(|error| plan::suffixed(error, &first.suffix))?;
-        Ok(Self { program: loaded, link: None, members, misses: Misses::default() })
+        Ok(Self { program: loaded, links: Vec::new(), members, misses: Misses::default() })
     }
 
     /// Attaches it to all its targets.
-    pub(super) fn attach(&mut self, planned: &[Planned]) -> Result<(), Error> {
+    pub(super) fn attach(&mut self, planned: &[Planned]) -> Result<(), Refused> {
         let places: Vec<(&Attachment, u64)> =
             self.members.iter().map(|&member| (&planned[member].attachment, planned[member].id.into())).collect();
         let suffix = &planned[self.members[0]].suffix;
-        self.link = Some(Attachment::attach(&places, &self.program).map_err(|error| plan::suffixed(error, suffix))?);
+        let located = |refused: Refused| Refused { error: plan::suffixed(refused.error, suffix), ..refused };
+        self.links = Attachment::attach(&places, &self.program).map_err(located)?;
         Ok(())
     }
 
@@ -89,7 +96,7 @@ impl Unit {
     }
 
     fn count(&self) -> Result<u64, Error> {
-        Ok(self.program.recursion_misses()? + self.link.as_ref().map_or(0, Link::misses))
+        Ok(self.program.recursion_misses()? + self.links.iter().filter_map(Link::misses).sum::<u64>())
     }
 }
 
@@ -121,7 +128,7 @@ mod tests {
         };
         fake::with(kernel, || {
             let program = LoadedProgram::load(ProgramKind::RawTracepoint, "x", &[0]).unwrap();
-            let mut unit = Unit { program, link: None, members: vec![0], misses: Misses::default() };
+            let mut unit = Unit { program, links: Vec::new(), members: vec![0], misses: Misses::default() };
             assert_eq!(unit.missed(), Ok(0), "nothing is missed before the start");
             unit.open().unwrap(); // 10
             assert_eq!(unit.missed(), Ok(10)); // 20

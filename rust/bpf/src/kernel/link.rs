@@ -7,21 +7,40 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use spile_core::error::Error;
 
 use super::program::LoadedProgram;
-use super::sys::{bpf, perf};
+use super::sys::bpf::{self, Counting};
+use super::sys::perf::{self, Spot};
 use super::{descriptors, privilege};
+
+/// A function for a kprobe.
+#[derive(Debug, Clone, Copy)]
+pub struct KprobeAt<'a> {
+    /// The number of perf's kprobe source.
+    pub source: u32,
+    /// Its name, which the kernel looks for where there is no address.
+    pub function: &'a str,
+    /// Where it begins.
+    pub address: Option<u64>,
+    /// Whether it is probed at its return.
+    pub is_return: bool,
+}
 
 /// A program's attachment.
 #[derive(Debug)]
 pub struct Link {
     fds: Vec<OwnedFd>,
     is_slow: bool,
-    /// Whether the first descriptor is a link that counts what it misses.
-    counts_misses: bool,
+    /// Where the first descriptor is a link that counts what it misses, how it is asked.
+    counting: Option<Counting>,
 }
 
 impl Link {
     fn new(fds: Vec<OwnedFd>) -> Self {
-        Self { fds, is_slow: false, counts_misses: false }
+        Self { fds, is_slow: false, counting: None }
+    }
+
+    /// Whether it can have a cookie.
+    pub fn has_cookie(&self) -> bool {
+        self.counting.is_some()
     }
 
     /// Whether the kernel takes its time to detach it.
@@ -34,10 +53,9 @@ impl Link {
         drop_later(vec![self]);
     }
 
-    /// How often the kernel came by and ran no program. 0 where it doesn't say.
-    pub fn misses(&self) -> u64 {
-        let link = self.fds.first().filter(|_| self.counts_misses);
-        link.and_then(|link| bpf::link_misses(link.as_fd()).ok()).unwrap_or(0)
+    /// How often the kernel came by and ran no program. `None` where it doesn't say.
+    pub fn misses(&self) -> Option<u64> {
+        bpf::link_misses(self.fds.first()?.as_fd(), self.counting?).ok()?
     }
 
     /// To the function that the program was loaded for.
@@ -52,18 +70,20 @@ impl Link {
         let pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
         let cookies: Vec<u64> = functions.iter().map(|(_, cookie)| *cookie).collect();
         let link = bpf::link_kprobe_multi(program.fd(), &pointers, &cookies, is_return)?;
-        Ok(Self { fds: vec![link], is_slow: true, counts_misses: true })
+        Ok(Self { fds: vec![link], is_slow: true, counting: Some(Counting::Many) })
     }
 
-    /// To a function by a kprobe; `kind` is the number of perf's kprobe source.
-    pub fn kprobe(kind: u32, function: &str, is_return: bool, program: &LoadedProgram) -> io::Result<Self> {
-        let event = perf::open_kprobe(kind, &CString::new(function)?, is_return)?;
-        match bpf::link_perf_event(program.fd(), event.as_fd()) {
+    /// To a function by a kprobe, with a cookie that the program can ask for.
+    pub fn kprobe(at: &KprobeAt<'_>, cookie: u64, program: &LoadedProgram) -> io::Result<Self> {
+        let name = CString::new(at.function)?;
+        let spot = at.address.map_or(Spot::Name(&name), Spot::Address);
+        let event = perf::open_kprobe(at.source, spot, at.is_return)?;
+        match bpf::link_perf_event(program.fd(), event.as_fd(), cookie) {
             Ok(link) => {
                 perf::enable(event.as_fd())?;
-                Ok(Self { fds: vec![link, event], is_slow: true, counts_misses: true })
+                Ok(Self { fds: vec![link, event], is_slow: true, counting: Some(Counting::Kprobe) })
             }
-            // Before 5.15 there are no such links, and nobody counts misses.
+            // Before 5.15 there are no such links, no cookies, and nobody counts misses.
             Err(_) => {
                 perf::attach(event.as_fd(), program.fd())?;
                 Ok(Self { is_slow: true, ..Self::new(vec![event]) })

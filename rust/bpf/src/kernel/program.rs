@@ -15,13 +15,18 @@ const LOG_SIZE: usize = 64 << 10;
 const LOG_LIMIT: usize = 16 << 20;
 
 /// What a program is loaded for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Purpose {
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Purpose<'a> {
     /// Whatever its kind can be attached to.
     #[default]
     Any,
-    /// The function of this number in the kernel's types.
-    Function(u32),
+    /// The function of this number in the kernel's types, or in a module's that follow on them.
+    Function {
+        /// Its number.
+        id: u32,
+        /// The module's types.
+        module: Option<BorrowedFd<'a>>,
+    },
     /// Many functions by one link.
     Many,
 }
@@ -40,7 +45,7 @@ impl LoadedProgram {
     }
 
     /// The same, for a purpose that the kernel wants to know.
-    pub fn load_for(kind: ProgramKind, purpose: Purpose, name: &str, insns: &[u64]) -> Result<Self, Error> {
+    pub fn load_for(kind: ProgramKind, purpose: Purpose<'_>, name: &str, insns: &[u64]) -> Result<Self, Error> {
         match Self::try_load(kind, purpose, name, insns) {
             Ok(program) => Ok(program),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
@@ -59,7 +64,7 @@ impl LoadedProgram {
     }
 
     /// The same, and the kernel's answer as it is.
-    pub fn try_load(kind: ProgramKind, purpose: Purpose, name: &str, insns: &[u64]) -> io::Result<Self> {
+    pub fn try_load(kind: ProgramKind, purpose: Purpose<'_>, name: &str, insns: &[u64]) -> io::Result<Self> {
         let fd = bpf::load_program(&shape(kind, purpose, name, insns), None)?;
         Ok(Self { fd, name: name.into() })
     }
@@ -91,7 +96,7 @@ impl LoadedProgram {
     }
 }
 
-fn shape<'a>(kind: ProgramKind, purpose: Purpose, name: &'a str, insns: &'a [u64]) -> ProgramShape<'a> {
+fn shape<'a>(kind: ProgramKind, purpose: Purpose<'a>, name: &'a str, insns: &'a [u64]) -> ProgramShape<'a> {
     let (kind, expected) = match (kind, purpose) {
         (ProgramKind::RawTracepoint, _) => (bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None),
         (ProgramKind::Tracepoint, _) => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, None),
@@ -103,8 +108,8 @@ fn shape<'a>(kind: ProgramKind, purpose: Purpose, name: &'a str, insns: &'a [u64
         }
         (ProgramKind::Kprobe | ProgramKind::Kretprobe, _) => (bpf_prog_type::BPF_PROG_TYPE_KPROBE, None),
     };
-    let function = if let Purpose::Function(id) = purpose { id } else { 0 };
-    ProgramShape { kind, expected, function, name, insns }
+    let (function, module) = if let Purpose::Function { id, module } = purpose { (id, module) } else { (0, None) };
+    ProgramShape { kind, expected, function, module, name, insns }
 }
 
 /// The verifier's account of a program that it refuses.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod function;
 pub mod session;
 pub mod span;
 pub mod tables;

@@ -306,12 +306,18 @@ fn refuse_form(text: &str, error: &serde_json::Error) -> Error {
     Error::spec("", format!("the spec is not of version {SPEC_VERSION}'s form: {error}"))
 }
 
+/// A function's name without that of its module, as in `overlay:ovl_open`.
+fn own_name(function: &str) -> &str {
+    function.split_once(':').map_or(function, |(_, own)| own)
+}
+
 impl Target {
     /// The last part of its spelling, which names its events.
     pub fn last_name(&self) -> String {
         match self {
-            Self::Tracepoint { name, .. } | Self::RawTracepoint { name } | Self::Function { name } => name.clone(),
-            Self::FunctionReturn { name } => format!("{name}_return"),
+            Self::Tracepoint { name, .. } | Self::RawTracepoint { name } => name.clone(),
+            Self::Function { name } => own_name(name).into(),
+            Self::FunctionReturn { name } => format!("{}_return", own_name(name)),
             Self::Profile { .. } => "profile".into(),
         }
     }

@@ -1,14 +1,19 @@
 //! The kernel's own account of its types. In: `/sys/kernel/btf/vmlinux`. Out: types by name or number, decoded on demand.
 //!
+//! A module's file (`/sys/kernel/btf/overlay`) is split: it holds what the module has beside the kernel's types, whose numbers
+//! and strings its own follow on. A type of either finds the others by their numbers.
+//!
 //! Opening reads the file once and notes where each type begins; nothing is decoded or hashed before someone asks. The
 //! form is that of Documentation/bpf/btf.rst. Every access is checked: a file that lies gives errors, never a panic.
 
+pub mod module;
 pub mod path;
 mod types;
 
 use std::cell::{Cell, OnceCell};
-use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::Path;
+use std::rc::Rc;
 
 use spile_core::error::Error;
 
@@ -23,11 +28,14 @@ const MAGIC: u16 = 0xeb9f;
 #[derive(Debug)]
 pub struct Btf {
     bytes: Vec<u8>,
-    /// Of each type, from number 1, within `bytes`.
+    /// What its numbers and strings follow on, where it is a module's.
+    base: Option<Rc<Btf>>,
+    /// Of each type of its own, from its first number, within `bytes`.
     starts: Vec<u32>,
     strings: std::ops::Range<usize>,
-    /// Numbers of types by name, once so much is looked for that it pays.
-    index: OnceCell<HashMap<Box<[u8]>, Vec<u32>>>,
+    /// Hashes of names and the numbers of their types, in order, once so much is looked for that it pays. Without the names:
+    /// a hundred thousand allocations are most of what it would take to make.
+    index: OnceCell<Vec<(u64, u32)>>,
     finds: Cell<u32>,
 }
 
@@ -40,7 +48,7 @@ impl Btf {
         Self::read(Path::new(VMLINUX))
     }
 
-    /// Reads a file.
+    /// Reads a file that stands for itself.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(|error| Error::Unsupported {
             message: format!(
@@ -54,6 +62,11 @@ impl Btf {
 
     /// Scans the bytes of a file.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::parse_on(None, bytes)
+    }
+
+    /// Scans the bytes of a file that follows on another one.
+    pub fn parse_on(base: Option<Rc<Self>>, bytes: Vec<u8>) -> Result<Self, Error> {
         let (types, strings) = sections(&bytes).ok_or_else(|| damaged("its header"))?;
         let mut starts = Vec::with_capacity(types.len() / 32);
         let mut at = types.start;
@@ -65,17 +78,22 @@ impl Btf {
         if at != types.end {
             return Err(damaged("its last type"));
         }
-        Ok(Self { bytes, starts, strings, index: OnceCell::new(), finds: Cell::new(0) })
+        Ok(Self { bytes, base, starts, strings, index: OnceCell::new(), finds: Cell::new(0) })
     }
 
-    /// The number of types.
+    /// The number of types, those that it follows on included.
     pub fn len(&self) -> u32 {
-        self.starts.len() as u32
+        self.before() + self.starts.len() as u32
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.len() == 0
+    }
+
+    /// The number of types that its own follow on.
+    fn before(&self) -> u32 {
+        self.base.as_ref().map_or(0, |base| base.len())
     }
 
     /// A type by number; 0 is `void`.
@@ -83,28 +101,30 @@ impl Btf {
         if id == 0 {
             return Ok(Type::void(self));
         }
-        let start = self.starts.get(id as usize - 1).ok_or_else(|| damaged(&format!("type number {id}")))?;
+        let own = match (&self.base, id.checked_sub(1 + self.before())) {
+            (Some(base), None) => return base.get(id),
+            (_, own) => own.and_then(|own| self.starts.get(own as usize)),
+        };
+        let start = own.ok_or_else(|| damaged(&format!("type number {id}")))?;
         Ok(Type::new(self, id, *start as usize))
     }
 
-    /// The first type of that kind and name.
+    /// The first type of that kind and name among its own.
     pub fn find(&self, is_kind: impl Fn(Kind) -> bool, name: &str) -> Option<Type<'_>> {
         self.finds.set(self.finds.get().saturating_add(1));
         if self.finds.get() <= FINDS_BEFORE_INDEX {
             return self.all().find(|ty| is_kind(ty.kind()) && ty.has_name(name));
         }
-        let ids = self.index.get_or_init(|| self.indexed()).get(name.as_bytes())?;
-        ids.iter().filter_map(|id| self.get(*id).ok()).find(|ty| is_kind(ty.kind()))
+        let (index, hash) = (self.index.get_or_init(|| self.indexed()), hash(name.as_bytes()));
+        let first = index.partition_point(|entry| entry.0 < hash);
+        let alike = index[first..].iter().take_while(|entry| entry.0 == hash);
+        alike.filter_map(|entry| self.get(entry.1).ok()).find(|ty| is_kind(ty.kind()) && ty.has_name(name))
     }
 
-    fn indexed(&self) -> HashMap<Box<[u8]>, Vec<u32>> {
-        let mut index: HashMap<Box<[u8]>, Vec<u32>> = HashMap::new();
-        for ty in self.all().filter(|ty| !ty.name().is_empty()) {
-            match index.get_mut(ty.name()) {
-                Some(ids) => ids.push(ty.id()),
-                None => drop(index.insert(ty.name().into(), vec![ty.id()])),
-            }
-        }
+    fn indexed(&self) -> Vec<(u64, u32)> {
+        let named = self.all().map(|ty| (ty.name(), ty.id())).filter(|(name, _)| !name.is_empty());
+        let mut index: Vec<(u64, u32)> = named.map(|(name, id)| (hash(name), id)).collect();
+        index.sort_unstable();
         index
     }
 
@@ -113,17 +133,39 @@ impl Btf {
         self.find(|kind| matches!(kind, Kind::Struct | Kind::Union), name)
     }
 
-    /// Every type.
+    /// Every type of its own.
     pub fn all(&self) -> impl Iterator<Item = Type<'_>> {
-        self.starts.iter().zip(1..).map(|(start, id)| Type::new(self, id, *start as usize))
+        self.starts.iter().zip(1 + self.before()..).map(|(start, id)| Type::new(self, id, *start as usize))
     }
 
     /// The string at an offset; nothing where there is none.
     fn string(&self, offset: u32) -> &[u8] {
-        let start = self.strings.start + offset as usize;
-        let rest = self.bytes.get(start.min(self.strings.end)..self.strings.end).unwrap_or_default();
-        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        self.rest(offset).split(|&byte| byte == 0).next().unwrap_or_default()
     }
+
+    /// All strings from an offset on.
+    fn rest(&self, offset: u32) -> &[u8] {
+        let offset = offset as usize;
+        match &self.base {
+            Some(base) if offset < base.strings_end() => base.rest(offset as u32),
+            base => {
+                let own = offset - base.as_ref().map_or(0, |base| base.strings_end());
+                let start = (self.strings.start + own).min(self.strings.end);
+                self.bytes.get(start..self.strings.end).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The offset behind its last string.
+    fn strings_end(&self) -> usize {
+        self.base.as_ref().map_or(0, |base| base.strings_end()) + self.strings.len()
+    }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -160,18 +202,25 @@ pub(crate) mod tests {
         types: Vec<u8>,
         strings: Vec<u8>,
         count: u32,
+        /// The offset of the first string.
+        first: u32,
     }
 
     impl Writer {
         pub(crate) fn new() -> Self {
-            Self { types: Vec::new(), strings: vec![0], count: 0 }
+            Self { types: Vec::new(), strings: vec![0], count: 0, first: 0 }
+        }
+
+        /// What it writes follows on other types.
+        pub(crate) fn on(base: &Btf) -> Self {
+            Self { types: Vec::new(), strings: vec![], count: base.len(), first: base.strings_end() as u32 }
         }
 
         pub(crate) fn name(&mut self, name: &str) -> u32 {
             if name.is_empty() {
                 return 0;
             }
-            let offset = self.strings.len() as u32;
+            let offset = self.first + self.strings.len() as u32;
             self.strings.extend(name.bytes().chain([0]));
             offset
         }

@@ -147,9 +147,8 @@ impl<'a> Type<'a> {
 
     /// Whether that is its name. Quicker than comparing [`Self::name`], which looks for the end first.
     pub fn has_name(&self, name: &str) -> bool {
-        let start = self.btf.strings.start + self.raw().name as usize;
-        let end = start + name.len();
-        end < self.btf.strings.end && self.btf.bytes[start..end] == *name.as_bytes() && self.btf.bytes[end] == 0
+        let rest = self.btf.rest(self.raw().name);
+        rest.get(name.len()) == Some(&0) && rest.starts_with(name.as_bytes())
     }
 
     /// Bytes of a value of a type that has a size of its own.

@@ -3,11 +3,12 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use spile_core::error::Error;
 
 use super::super::btf::Btf;
-use super::super::link::Link;
+use super::super::link::{KprobeAt, Link};
 use super::super::privilege;
 use super::super::program::{LoadedProgram, Purpose};
 use crate::compile::{ProgramKind, REGISTERS};
@@ -16,6 +17,8 @@ use crate::compile::{ProgramKind, REGISTERS};
 const NOTHING: [u64; 2] = [0xb7, 0x95];
 /// `call bpf_get_func_ip; r0 = 0; exit`.
 const WHERE: [u64; 3] = [0xad << 32 | 0x85, 0xb7, 0x95];
+/// `call bpf_get_attach_cookie; r0 = 0; exit`.
+const COOKIE: [u64; 3] = [0xae << 32 | 0x85, 0xb7, 0x95];
 /// A function of every kernel that is seldom called.
 pub const TRIAL: &str = "vfs_mkdir";
 /// Where perf says under which number it knows kprobes.
@@ -49,6 +52,8 @@ pub struct Trials {
     multi: OnceCell<Result<(), String>>,
     kprobe: OnceCell<Result<(), String>>,
     place: OnceCell<bool>,
+    counts: OnceCell<bool>,
+    cookies: OnceCell<bool>,
 }
 
 impl Trials {
@@ -62,9 +67,30 @@ impl Trials {
         trial.clone()
     }
 
+    /// Whether the kernel says how many returns it missed: a kretprobe has room for so many calls at once, and no more.
+    pub fn counts_missed_returns(&self) -> bool {
+        *self.counts.get_or_init(|| asked(true, |link| link.misses().is_some()))
+    }
+
+    /// Whether each of a program's kprobes can have a cookie, by which it tells them apart.
+    pub fn has_cookies(&self) -> bool {
+        let tried = || LoadedProgram::load(ProgramKind::Kprobe, "spile_trial", &COOKIE).is_ok();
+        *self.cookies.get_or_init(|| tried() && asked(false, Link::has_cookie))
+    }
+
     /// Whether a kprobe's program can ask which function it is at (since 9b99edcae5c8).
     pub fn knows_place(&self) -> bool {
         *self.place.get_or_init(|| LoadedProgram::load(ProgramKind::Kprobe, "spile_trial", &WHERE).is_ok())
+    }
+}
+
+#[cfg(test)]
+impl Trials {
+    /// As on a kernel that has every means, for tests of what comes before anything is loaded.
+    pub(crate) fn pretended() -> Self {
+        let works = || OnceCell::from(Ok(()));
+        let known = || OnceCell::from(true);
+        Self { fentry: works(), multi: works(), kprobe: works(), place: known(), counts: known(), cookies: known() }
     }
 }
 
@@ -76,15 +102,16 @@ fn told(error: &Error) -> String {
 pub fn fentry(btf: &Btf) -> Result<(), Error> {
     let function = super::find(btf, TRIAL);
     let function = function.ok_or_else(|| Error::engine(format!("the kernel's types have no function {TRIAL}")))?;
-    let purpose = Purpose::Function(function.id());
+    let purpose = Purpose::Function { id: function.id(), module: None };
     let program = LoadedProgram::try_load(ProgramKind::Fentry, purpose, "spile_trial", &NOTHING)
         .map_err(|error| refused("loading a program", &error))?;
     Link::trampoline(&program).map(Link::drop_later).map_err(|error| refused(&format!("attaching to {TRIAL}"), &error))
 }
 
-/// Whether the kernel takes a program for the trampoline of this function.
-pub fn accepts(function: u32) -> std::io::Result<()> {
-    LoadedProgram::try_load(ProgramKind::Fentry, Purpose::Function(function), "spile_trial", &NOTHING).map(drop)
+/// Whether the kernel takes a program for the trampoline of this function, the kernel's or a module's.
+pub fn accepts(id: u32, module: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+    let purpose = Purpose::Function { id, module };
+    LoadedProgram::try_load(ProgramKind::Fentry, purpose, "spile_trial", &NOTHING).map(drop)
 }
 
 /// One link.
@@ -98,12 +125,25 @@ pub fn multi() -> Result<(), Error> {
 
 /// A kprobe.
 pub fn kprobe() -> Result<(), Error> {
+    attached_kprobe(false).map(Link::drop_later)
+}
+
+/// What a kprobe's link says of itself.
+fn asked(is_return: bool, question: impl FnOnce(&Link) -> bool) -> bool {
+    attached_kprobe(is_return).is_ok_and(|link| {
+        let answer = question(&link);
+        link.drop_later();
+        answer
+    })
+}
+
+fn attached_kprobe(is_return: bool) -> Result<Link, Error> {
     conventional()?;
     let pmu = pmu()?;
     let program = LoadedProgram::try_load(ProgramKind::Kprobe, Purpose::Any, "spile_trial", &NOTHING)
         .map_err(|error| refused("loading a program", &error))?;
-    let link = Link::kprobe(pmu, TRIAL, false, &program);
-    link.map(Link::drop_later).map_err(|error| refused(&format!("attaching to {TRIAL}"), &error))
+    let link = Link::kprobe(&KprobeAt { source: pmu, function: TRIAL, address: None, is_return }, 0, &program);
+    link.map_err(|error| refused(&format!("attaching to {TRIAL}"), &error))
 }
 
 /// The number under which perf knows kprobes.

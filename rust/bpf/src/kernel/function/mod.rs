@@ -1,9 +1,12 @@
-//! Kernel functions. In: a function's name. Out: what it takes and returns and where that is ([`FunctionFields`]), which
-//! functions there are ([`names`]), by which means they can be probed here ([`means`]), and why one can't be ([`reason`]).
+//! Kernel functions. In: a function's name. Out: whose it is ([`owner`]), what it takes and returns and where that is
+//! ([`FunctionFields`]), which functions there are ([`names`]), by which means they can be probed here ([`means`]), and why one
+//! can't be ([`reason`], [`unloaded`]).
 
 pub mod means;
 pub mod names;
+pub mod owner;
 pub mod reason;
+pub mod unloaded;
 
 use std::rc::Rc;
 
@@ -15,6 +18,7 @@ use super::btf::path::{follow, follow_from, names as names_along};
 use super::btf::{Btf, Kind, Type};
 use super::nearest::proposal;
 use crate::compile::{Access, Fields, Registers};
+use owner::{Found, Types};
 
 /// What a program at a function has for its context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +78,9 @@ pub fn find<'b>(btf: &'b Btf, name: &str) -> Option<Type<'b>> {
 
 impl FunctionFields {
     /// From BTF; where that is missing, or doesn't know the function, there are only numbered registers.
-    pub fn new(name: &str, view: View, moment: Moment, btf: Option<Rc<Btf>>) -> Result<Self, Error> {
-        let described = match btf {
-            Some(btf) => describe(name, view, btf)?,
-            None => None,
-        };
-        Ok(Self { name: name.into(), view, moment, described })
+    pub fn new(found: &Found, view: View, moment: Moment) -> Result<Self, Error> {
+        let described = found.types.as_ref().map(|types| describe(types, view)).transpose()?;
+        Ok(Self { name: found.spelled(), view, moment, described })
     }
 
     /// Names and types, and those of the result as `ret`.
@@ -187,8 +188,9 @@ impl Fields for FunctionFields {
     }
 }
 
-fn describe(name: &str, view: View, btf: Rc<Btf>) -> Result<Option<Described>, Error> {
-    let Some(function) = find(&btf, name) else { return Ok(None) };
+fn describe(types: &Types, view: View) -> Result<Described, Error> {
+    let btf = Rc::clone(&types.btf);
+    let function = btf.get(types.id)?;
     let result = function.target()?.target()?.id();
     let mut layout = Layout { view, used: 0, stack: 0 };
     let mut arguments = Vec::new();
@@ -210,7 +212,7 @@ fn describe(name: &str, view: View, btf: Rc<Btf>) -> Result<Option<Described>, E
         View::Trampoline => 8 * layout.used,
         View::Registers(registers) => registers.result,
     };
-    Ok(Some(Described { btf, arguments, result, result_at }))
+    Ok(Described { btf, arguments, result, result_at })
 }
 
 /// Hands out places to arguments, in their order.
@@ -296,7 +298,9 @@ mod tests {
     }
 
     fn fields(name: &str, view: View, moment: Moment) -> FunctionFields {
-        FunctionFields::new(name, view, moment, Some(btf())).unwrap()
+        let unknown = Found { name: name.into(), module: None, types: None };
+        let found = Found::described(&btf(), None, name).unwrap_or(unknown);
+        FunctionFields::new(&found, view, moment).unwrap()
     }
 
     fn path(steps: &[&str]) -> Vec<PathStep> {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use aya_obj::generated::{
-    BPF_F_KPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_type,
+    BPF_F_KPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_link_info, bpf_map_type,
     bpf_prog_info, bpf_prog_type,
 };
 
@@ -107,6 +107,8 @@ pub struct ProgramShape<'a> {
     pub expected: Option<bpf_attach_type>,
     /// The number of a function in the kernel's types, for whose trampoline it is.
     pub function: u32,
+    /// The module's types, where the function is a module's.
+    pub module: Option<BorrowedFd<'a>>,
     /// At most 15 characters.
     pub name: &'a str,
     /// Its code.
@@ -121,6 +123,7 @@ pub fn load_program(shape: &ProgramShape<'_>, log: Option<&mut [u8]>) -> io::Res
     part.prog_type = shape.kind as u32;
     part.expected_attach_type = shape.expected.map_or(0, |expected| expected as u32);
     part.attach_btf_id = shape.function;
+    part.__bindgen_anon_1.attach_btf_obj_fd = shape.module.map_or(0, raw);
     part.insn_cnt = u32::try_from(shape.insns.len()).map_err(io::Error::other)?;
     part.insns = shape.insns.as_ptr() as u64;
     part.license = c"Dual MIT/GPL".as_ptr() as u64;
@@ -172,61 +175,104 @@ pub fn link_kprobe_multi(
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_LINK_CREATE, attr: &mut attr })
 }
 
-/// `BPF_LINK_CREATE` with `BPF_PERF_EVENT` (since b89fbfbb854c).
-pub fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// `BPF_LINK_CREATE` with `BPF_PERF_EVENT` (since b89fbfbb854c), and a cookie (since 82e6b1eee6a8, of the same release).
+pub fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> io::Result<OwnedFd> {
     let mut attr = empty();
     attr.link_create.__bindgen_anon_1.prog_fd = raw(program);
     attr.link_create.__bindgen_anon_2.target_fd = raw(event);
     attr.link_create.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
+    attr.link_create.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_LINK_CREATE, attr: &mut attr })
 }
 
-/// `BPF_OBJ_GET_INFO_BY_FD` of a link: how often what it is attached to was not run. 0 where the kernel doesn't say (before
-/// e2b2cd592adb and 3acf8ace6823).
-pub fn link_misses(link: BorrowedFd<'_>) -> io::Result<u64> {
-    // SAFETY: the struct consists of integers and arrays of them, for which all zeroes is a value.
-    let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+/// `BPF_OBJ_GET_INFO_BY_FD`: fills what is known of the object.
+fn info<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let mut attr = empty();
-    attr.info.bpf_fd = raw(link);
-    attr.info.info_len = size_of::<bpf_link_info>() as u32;
-    attr.info.info = &raw mut info as u64;
-    call(Syscall::Bpf { command: bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, attr: &mut attr })?;
-    // SAFETY: all variants are integers, and the kernel has written the one that the type names.
-    unsafe {
-        Ok(match info.type_ {
-            kind if kind == bpf_link_type::BPF_LINK_TYPE_KPROBE_MULTI as u32 => {
-                info.__bindgen_anon_1.kprobe_multi.missed
-            }
-            kind if kind == bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32 => {
-                info.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed
-            }
-            _ => 0,
-        })
+    attr.info.bpf_fd = raw(fd);
+    attr.info.info_len = size_of::<T>() as u32;
+    attr.info.info = &raw mut *info as u64;
+    call(Syscall::Bpf { command: bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, attr: &mut attr }).map(drop)
+}
+
+/// What a kernel that doesn't count misses leaves in their place.
+const UNTOLD: u64 = u64::MAX;
+
+/// A link that counts what it misses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// Of kprobe.multi (since e2b2cd592adb).
+    Many,
+    /// Of a kprobe (since 3acf8ace6823).
+    Kprobe,
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of a link: how often what it is attached to was not run. `None` where the kernel doesn't say: then
+/// it leaves what the caller wrote there.
+pub fn link_misses(link: BorrowedFd<'_>, kind: Counting) -> io::Result<Option<u64>> {
+    // SAFETY: the struct consists of integers and arrays of them, for which all zeroes is a value.
+    let mut found: bpf_link_info = unsafe { std::mem::zeroed() };
+    // Only the one: in its place the other has the length of a name that the kernel would write.
+    match kind {
+        Counting::Many => found.__bindgen_anon_1.kprobe_multi.missed = UNTOLD,
+        Counting::Kprobe => found.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed = UNTOLD,
     }
+    info(link, &mut found)?;
+    // SAFETY: all variants are integers; the one that is read was written, by the kernel or above.
+    let missed = unsafe {
+        match kind {
+            Counting::Many => found.__bindgen_anon_1.kprobe_multi.missed,
+            Counting::Kprobe => found.__bindgen_anon_1.perf_event.__bindgen_anon_1.kprobe.missed,
+        }
+    };
+    Ok((missed != UNTOLD).then_some(missed))
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of a program.
 pub fn program_info(program: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
     // SAFETY: the struct consists of integers and arrays of them, for which all zeroes is a value.
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    let mut attr = empty();
-    attr.info.bpf_fd = raw(program);
-    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
-    attr.info.info = &raw mut info as u64;
-    call(Syscall::Bpf { command: bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, attr: &mut attr })?;
-    Ok(info)
+    let mut found: bpf_prog_info = unsafe { std::mem::zeroed() };
+    info(program, &mut found)?;
+    Ok(found)
 }
 
 /// `BPF_PROG_GET_NEXT_ID`: the first program's number behind `id`, if there is one.
 pub fn next_program(id: u32) -> io::Result<Option<u32>> {
+    next(bpf_cmd::BPF_PROG_GET_NEXT_ID, id)
+}
+
+/// `BPF_BTF_GET_NEXT_ID`: the same of the sets of types.
+pub fn next_types(id: u32) -> io::Result<Option<u32>> {
+    next(bpf_cmd::BPF_BTF_GET_NEXT_ID, id)
+}
+
+fn next(command: bpf_cmd, id: u32) -> io::Result<Option<u32>> {
     let mut attr = empty();
     attr.__bindgen_anon_6.__bindgen_anon_1.start_id = id;
-    match call(Syscall::Bpf { command: bpf_cmd::BPF_PROG_GET_NEXT_ID, attr: &mut attr }) {
+    match call(Syscall::Bpf { command, attr: &mut attr }) {
         // SAFETY: all variants are integers, and the kernel has written this one.
         Ok(_) => Ok(Some(unsafe { attr.__bindgen_anon_6.next_id })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// `BPF_BTF_GET_FD_BY_ID`.
+pub fn open_types(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    attr.__bindgen_anon_6.__bindgen_anon_1.btf_id = id;
+    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_BTF_GET_FD_BY_ID, attr: &mut attr })
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of a set of types: whose they are, where they are the kernel's or a module's (since
+/// 5329722057d4).
+pub fn name_of_types(types: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    let mut name = [0_u8; 64];
+    // SAFETY: the struct consists of integers, for which all zeroes is a value.
+    let mut found: bpf_btf_info = unsafe { std::mem::zeroed() };
+    (found.name, found.name_len) = (name.as_mut_ptr() as u64, name.len() as u32);
+    info(types, &mut found)?;
+    let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    Ok((found.kernel_btf == 1).then(|| String::from_utf8_lossy(&name[..length]).into_owned()))
 }
 
 /// The descriptor as an instruction's immediate.

@@ -56,11 +56,24 @@ pub fn open_timer(hz: u64, cpu: i32) -> io::Result<OwnedFd> {
     )
 }
 
+/// Where a probe goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Spot<'a> {
+    /// To a function, for which the kernel looks through its symbols (before 60443c88f3a8: through all of them).
+    Name(&'a CStr),
+    /// To where a function begins.
+    Address(u64),
+}
+
 /// Opens a probe on a kernel function's entry or return; `kind` is the number of perf's kprobe source.
-pub fn open_kprobe(kind: u32, function: &CStr, is_return: bool) -> io::Result<OwnedFd> {
+pub fn open_kprobe(kind: u32, spot: Spot<'_>, is_return: bool) -> io::Result<OwnedFd> {
     // Bit 0 has been `retprobe` since the source exists (e12f03d7031a).
     let config = u64::from(is_return);
-    open(EventAttr { kind, config, config1: function.as_ptr() as u64, ..EventAttr::default() }, 0)
+    let (config1, config2) = match spot {
+        Spot::Name(function) => (function.as_ptr() as u64, 0),
+        Spot::Address(address) => (0, address),
+    };
+    open(EventAttr { kind, config, config1, config2, ..EventAttr::default() }, 0)
 }
 
 fn open(mut attr: EventAttr, cpu: i32) -> io::Result<OwnedFd> {

@@ -102,11 +102,16 @@ fn attach(probe: &ProbeSpec, path: &str, faults: &mut Faults) {
 
 fn function_name(name: &str, path: &str, faults: &mut Faults) {
     let is_sane = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
-    if name.is_empty() || name.len() > MAX_FUNCTION || !name.chars().all(is_sane) {
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(is_sane);
+    let (module, function) = name.split_once(':').unwrap_or(("kernel", name));
+    if name.len() > MAX_FUNCTION || !is_name(module) || !is_name(function) {
         let shown = super::words::literal(name.as_bytes());
         faults.add(
             format!("{path}.name"),
-            format!("{shown} can't be a function's name: letters, digits, _ and . make one"),
+            format!(
+                "{shown} can't be a function's name: letters, digits, _ and . make one; a module's may stand before it, as \
+                 in overlay:ovl_open"
+            ),
         );
     }
 }
