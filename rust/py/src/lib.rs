@@ -4,12 +4,14 @@
 //! what each looks like from the other side.
 
 mod batch;
+mod calls;
 mod columns;
 mod dispatch;
 mod engine;
 mod error;
 mod event;
 mod functions;
+mod integers;
 mod kinds;
 mod stack;
 mod systemtap;
