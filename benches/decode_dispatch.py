@@ -74,7 +74,7 @@ def _calling(data: bytes, events: int, rounds: int) -> Iterator[Row]:
     yield Price(what, "struct loop that counts", cost, typical(counting), "ns/event", Target("at least", 4))
     yield Price(what, "struct loop, same handler", cost, typical(peers), "ns/event", Target("at least", 4))
     yield Price(what, "struct loop that skips stacks", cost, typical(lesser), "ns/event", remark=LESSER)
-    yield Price("call a handler", "bare Python call", typical(alone), call, "ns/event", Target("at most", 2.5), BARE)
+    yield Price("call a handler", "bare Python call", typical(alone), call, "ns/event", Target("at most", 1.5), BARE)
 
 
 LESSER = "that loop does less: it passes over the stack, which spile decodes and interns"

@@ -338,6 +338,19 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// An integer column's value, if it is one that an `i64` holds: what [`Self::at`] gives, by a shorter way.
+    #[inline(always)]
+    pub fn integer(&self, column: Column) -> Option<i64> {
+        let Column { ty: FieldType::Int { size, signed }, offset, null } = column else { return None };
+        if null != 0 && self.nulls() & null != 0 {
+            return None;
+        }
+        let unused = 64 - 8 * u32::from(size);
+        let bits = self.unsigned(offset, size).cast_signed();
+        let value = if signed { bits << unused >> unused } else { bits };
+        (signed || value >= 0).then_some(value)
+    }
+
     #[inline]
     fn nulls(&self) -> u16 {
         read(self.bytes, ALIGNED_NULLS).map_or(0, u16::from_le_bytes)

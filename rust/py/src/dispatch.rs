@@ -1,7 +1,13 @@
-//! Calls Python handlers for events, with nothing of Python in between.
+//! Calls Python handlers for the events of a batch, in order. In: a batch, and who gets what of which events. Out: calls.
+//!
+//! A handler's arguments are made when its event is looked at, and its call may wait for some more ([`Calls`]). What is
+//! seen of that is nothing: arguments are numbers, strings and stacks, which tell nobody that they are made. An event may
+//! be of a script's class, whose own code would run before its turn; so it is made right before its handler is called.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
@@ -10,27 +16,12 @@ use pyo3::types::{PyString, PyTuple};
 use spile_core::event::Event;
 
 use crate::batch::{Batch, Shared, event_object};
+use crate::calls::{Callers, Calls, MOST};
+use crate::integers::Integers;
 use crate::kinds::Kind;
 
 /// Events between two looks at pending signals.
 const SIGNAL_INTERVAL: usize = 1024;
-/// The most arguments that are passed without an allocation.
-const FEW: usize = 16;
-
-unsafe extern "C" {
-    /// In CPython's public API since 3.9 and in its stable ABI since 3.12 (PEP 590, bpo-41083): 3.11 exports it too, and
-    /// a call by a tuple costs half as much again.
-    fn PyObject_Vectorcall(
-        callable: *mut ffi::PyObject,
-        arguments: *const *mut ffi::PyObject,
-        count: usize,
-        names: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-}
-
-/// Tells the callee that it may use the place before the first argument (`PY_VECTORCALL_ARGUMENTS_OFFSET`).
-const OFFSET_FLAG: usize = 1 << (usize::BITS - 1);
-
 enum Argument {
     Field(usize),
     Event,
@@ -43,12 +34,18 @@ enum Argument {
 
 struct Handler {
     callable: Py<PyAny>,
+    /// Where the integers of its arguments begin.
+    integers: usize,
     arguments: Vec<Argument>,
+    takes_event: bool,
 }
 
 #[pyclass(frozen, module = "spile._native")]
 pub struct Dispatcher {
     by_id: Vec<Vec<Handler>>,
+    callers: Callers,
+    /// Of each argument of each handler; none while a thread dispatches.
+    integers: Mutex<Vec<Integers>>,
 }
 
 type Plans<'py> = HashMap<u16, Vec<(Py<PyAny>, Vec<Bound<'py, PyAny>>)>>;
@@ -58,6 +55,7 @@ impl Dispatcher {
     #[new]
     fn new(plans: Plans<'_>) -> PyResult<Self> {
         let mut by_id: Vec<Vec<Handler>> = Vec::new();
+        let mut integers = 0;
         for (id, handlers) in plans {
             let id = usize::from(id);
             if by_id.len() <= id {
@@ -65,13 +63,16 @@ impl Dispatcher {
             }
             for (callable, arguments) in handlers {
                 let arguments = arguments.iter().map(argument).collect::<PyResult<Vec<_>>>()?;
-                if arguments.len() > FEW {
-                    return Err(PyValueError::new_err(format!("a handler with more than {FEW} parameters")));
+                if arguments.len() > MOST {
+                    return Err(PyValueError::new_err(format!("a handler with more than {MOST} parameters")));
                 }
-                by_id[id].push(Handler { callable, arguments });
+                let takes_event = arguments.iter().any(|argument| matches!(argument, Argument::Event));
+                let count = arguments.len();
+                by_id[id].push(Handler { callable, integers, arguments, takes_event });
+                integers += count;
             }
         }
-        Ok(Self { by_id })
+        Ok(Self { by_id, callers: Callers::new(), integers: Mutex::default() })
     }
 
     fn handles(&self, event_id: u16) -> bool {
@@ -86,19 +87,44 @@ impl Dispatcher {
         start: usize,
         limit: Option<usize>,
     ) -> PyResult<usize> {
-        let shared = &batch.get().shared;
-        let end = limit.map_or(shared.buffer.len(), |limit| shared.buffer.len().min(start.saturating_add(limit)));
+        let mut integers = std::mem::take(&mut *self.integers.lock().unwrap_or_else(PoisonError::into_inner));
+        let count = self.by_id.iter().flatten().map(|handler| handler.arguments.len()).sum();
+        integers.resize_with(count, Integers::default);
+        let outcome = self.call_all(
+            py,
+            &batch.get().shared,
+            start..limit.map_or(usize::MAX, |limit| start.saturating_add(limit)),
+            &mut integers,
+        );
+        *self.integers.lock().unwrap_or_else(PoisonError::into_inner) = integers;
+        outcome
+    }
+}
+
+impl Dispatcher {
+    /// Calls the handlers of the events of a range; gives the index behind the last one.
+    fn call_all(
+        &self,
+        py: Python<'_>,
+        shared: &Arc<Shared>,
+        range: Range<usize>,
+        integers: &mut [Integers],
+    ) -> PyResult<usize> {
+        let (start, end) = (range.start, range.end.min(shared.buffer.len()));
+        let mut calls = Calls::new(py, &self.callers);
         for index in start..end {
             let Some(event) = shared.buffer.event(index) else { break };
+            let Some(handlers) = self.by_id.get(usize::from(event.id())) else { continue };
             let Some(kind) = shared.kinds.get(event.id()) else { continue };
-            let handlers = self.by_id.get(usize::from(event.id())).map_or(&[][..], Vec::as_slice);
             for handler in handlers {
-                handler.call(py, &Subject { shared, kind, event, index })?;
+                handler.push(py, &mut calls, &Subject { shared, kind, event, index }, integers)?;
             }
             if (index - start) % SIGNAL_INTERVAL == SIGNAL_INTERVAL - 1 {
+                calls.make()?;
                 py.check_signals()?;
             }
         }
+        calls.make()?;
         Ok(end.max(start))
     }
 }
@@ -122,23 +148,22 @@ fn argument(object: &Bound<'_, PyAny>) -> PyResult<Argument> {
 
 impl Handler {
     #[inline]
-    fn call(&self, py: Python<'_>, subject: &Subject<'_>) -> PyResult<()> {
-        let mut objects: [Option<Bound<'_, PyAny>>; FEW] = [const { None }; FEW];
-        let mut pointers = [std::ptr::null_mut(); FEW + 1];
-        for (place, argument) in self.arguments.iter().enumerate() {
-            let object = argument.object(py, subject)?;
-            pointers[place + 1] = object.as_ptr();
-            objects[place] = Some(object);
+    fn push<'a>(
+        &'a self,
+        py: Python<'_>,
+        calls: &mut Calls<'a, '_>,
+        subject: &Subject<'_>,
+        integers: &mut [Integers],
+    ) -> PyResult<()> {
+        let count = self.arguments.len();
+        let Some(integers) = integers.get_mut(self.integers..self.integers + count) else { return Ok(()) };
+        let argument = |place: usize| self.arguments[place].pointer(py, subject, &mut integers[place]);
+        if !self.takes_event {
+            return calls.push(&self.callable, count, argument);
         }
-        let count = self.arguments.len() | OFFSET_FLAG;
-        // SAFETY: the pointers from the second on are live objects, as many as said, kept by `objects`; the first place
-        // is there for the callee to use. The answer is a new reference, or null with an exception set.
-        let result = unsafe {
-            let first = pointers.as_ptr().add(1);
-            let answer = PyObject_Vectorcall(self.callable.as_ptr(), first, count, std::ptr::null_mut());
-            Bound::from_owned_ptr_or_err(py, answer)
-        };
-        result.map(drop)
+        calls.make()?;
+        calls.push(&self.callable, count, argument)?;
+        calls.make()
     }
 }
 
@@ -151,7 +176,25 @@ struct Subject<'a> {
 }
 
 impl Argument {
+    /// A new reference, or null with an exception set.
     #[inline]
+    fn pointer(&self, py: Python<'_>, subject: &Subject<'_>, integers: &mut Integers) -> *mut ffi::PyObject {
+        if let Self::Field(index) = self
+            && let Some(field) = subject.kind.fields.get(*index)
+            && let Some(value) = field.plain.and_then(|place| subject.event.integer(place))
+        {
+            return integers.get(py, value);
+        }
+        match self.object(py, subject) {
+            Ok(object) => object.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                ptr::null_mut()
+            }
+        }
+    }
+
+    #[inline(never)]
     fn object<'py>(&self, py: Python<'py>, subject: &Subject<'_>) -> PyResult<Bound<'py, PyAny>> {
         let event = &subject.event;
         Ok(match self {

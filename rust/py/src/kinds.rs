@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
-use spile_core::event::Layouts;
-use spile_core::layout::{EventSchema, FieldSchema, Role};
+use spile_core::event::{Column, Layouts};
+use spile_core::layout::{EventLayout, FieldSchema, Role};
 use spile_core::names::ValueNames;
 use spile_core::spec::SessionSpec;
 
@@ -35,6 +35,10 @@ pub struct Field {
     pub name: Name,
     /// Its column.
     pub column: usize,
+    /// Where that is in an event.
+    pub place: Option<Column>,
+    /// The same, of a column whose values have no names.
+    pub plain: Option<Column>,
     /// Numbers that have names, by number: a `spile.enums.Names`.
     pub names: Option<Py<PyAny>>,
 }
@@ -93,7 +97,7 @@ impl Kinds {
                 id: schema.id,
                 probe: Name::new(py, probe),
                 name: Name::new(py, name),
-                fields: fields(py, schema, &mut tables)?,
+                fields: fields(py, layout, &mut tables)?,
                 class: classes.get(schema.probe as usize).and_then(|class| Some(class.as_ref()?.clone_ref(py))),
             });
         }
@@ -134,10 +138,12 @@ impl Tables {
     }
 }
 
-fn fields(py: Python<'_>, schema: &EventSchema, tables: &mut Tables) -> PyResult<Vec<Field>> {
-    let captures = schema.fields.iter().enumerate().filter(|(_, field)| field.role == Role::Capture);
+fn fields(py: Python<'_>, layout: &EventLayout, tables: &mut Tables) -> PyResult<Vec<Field>> {
+    let captures = layout.schema.fields.iter().enumerate().filter(|(_, field)| field.role == Role::Capture);
     let field = |(column, field): (usize, &FieldSchema)| {
-        Ok(Field { name: Name::new(py, &field.name), column, names: tables.object(py, &field.names)? })
+        let (name, place) = (Name::new(py, &field.name), Column::new(layout, column));
+        let names = tables.object(py, &field.names)?;
+        Ok(Field { name, column, place, plain: place.filter(|_| names.is_none()), names })
     };
     captures.map(field).collect()
 }

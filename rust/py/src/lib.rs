@@ -5,12 +5,14 @@
 
 mod accumulated;
 mod batch;
+mod calls;
 mod columns;
 mod dispatch;
 mod engine;
 mod error;
 mod event;
 mod functions;
+mod integers;
 mod kinds;
 mod stack;
 mod systemtap;

@@ -26,7 +26,7 @@ impl Context<'_> {
     /// A field of an event.
     #[inline]
     pub fn field<'py>(&self, py: Python<'py>, field: &Field, event: &Event<'_>) -> PyResult<Bound<'py, PyAny>> {
-        match (&field.names, event.value(field.column)) {
+        match (&field.names, field.place.map_or(Value::Null, |place| event.at(place))) {
             (None, value) => self.value(py, value),
             (Some(names), Value::Unsigned(value)) => names.bind(py).get_item(value),
             (Some(names), Value::Signed(value)) => names.bind(py).get_item(value),
@@ -39,7 +39,11 @@ impl Context<'_> {
     fn value<'py>(&self, py: Python<'py>, value: Value<'_>) -> PyResult<Bound<'py, PyAny>> {
         Ok(match value {
             Value::Null => py.None().into_bound(py),
-            Value::Unsigned(value) => value.into_pyobject(py)?.into_any(),
+            Value::Unsigned(value) => match i64::try_from(value) {
+                // A `long`'s way to an integer is shorter for the small ones, which nearly all are.
+                Ok(value) => value.into_pyobject(py)?.into_any(),
+                Err(_) => value.into_pyobject(py)?.into_any(),
+            },
             Value::Signed(value) => value.into_pyobject(py)?.into_any(),
             Value::String { bytes, cut: false } => text(py, bytes)?,
             Value::String { bytes, cut: true } => cut_class(py)?.call1((text(py, bytes)?,))?,

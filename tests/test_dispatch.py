@@ -1,0 +1,138 @@
+"""Calls of handlers: in order, each with its own arguments, however many wait to be made together."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spile import _native
+from test_native import open_, read, started
+
+Call = tuple[Any, ...]
+
+#: Values whose objects are kept, made anew each time, and no `long`'s.
+VALUES = st.one_of(st.integers(-6, 300), st.sampled_from([5000, 5256, 9096]), st.integers(-(1 << 63), (1 << 63) - 1))
+#: Events of the two kinds, in runs that are longer and shorter than what is called at once.
+RUNS = st.lists(st.tuples(st.booleans(), VALUES, st.sampled_from([1, 2, 7, 8, 9, 40, 100])), max_size=8)
+
+
+def batch_of(runs: list[tuple[bool, int, int]]) -> tuple[_native.Batch | None, list[Call]]:
+    """A batch of such events, and what they hold: kind, time, value or path."""
+    stream, events = b"", list[Call]()
+    for is_read, value, count in runs:
+        for number in range(count):
+            at = 1000 + len(events)
+            held = (value + number) % (1 << 63) if value >= 0 else value
+            events.append((1, at, held) if is_read else (2, at, f"/{held}"))
+            stream += read(at, held) if is_read else open_(at, f"/{held}".encode())
+    return (started(stream).next_batch(5) if events else None), events
+
+
+def handlers(note: Callable[[Call], None]) -> dict[int, Any]:
+    """Two handlers for one kind of event, three for the other, of 0 to 3 arguments."""
+
+    class Object:
+        def method(self, value: int) -> None:
+            note(("method", value))
+
+    return {
+        1: [(Object().method, [0]), (lambda at, value, name: note(("three", at, value, name)), ["time", 0, ("x",)])],
+        2: [
+            (lambda path: note(("path", path)), [0]),
+            (lambda: note(("none",)), []),
+            (lambda event: note(("event", event.path, event.time)), ["event"]),
+        ],
+    }
+
+
+def calls_for(events: list[Call]) -> list[Call]:
+    """The calls that those handlers get, in order."""
+    calls: list[Call] = []
+    for kind, at, held in events:
+        if kind == 1:
+            calls += [("method", held), ("three", at, held, "x")]
+        else:
+            calls += [("path", held), ("none",), ("event", held, at)]
+    return calls
+
+
+@given(runs=RUNS, start=st.integers(0, 50), limit=st.one_of(st.none(), st.integers(0, 120)))
+def test_calls_come_in_order_each_with_its_own_arguments(
+    runs: list[tuple[bool, int, int]], start: int, limit: int | None
+) -> None:
+    batch, events = batch_of(runs)
+    if batch is None:
+        return
+    seen: list[Call] = []
+    end = _native.Dispatcher(handlers(seen.append)).dispatch(batch, start, limit)
+    stop = len(events) if limit is None else min(len(events), start + limit)
+    assert seen == calls_for(events[start:stop])
+    assert end == max(start, stop)
+
+
+@given(runs=RUNS, fails_at=st.integers(0, 400))
+def test_after_a_call_that_raises_there_is_no_other(runs: list[tuple[bool, int, int]], fails_at: int) -> None:
+    batch, events = batch_of(runs)
+    expected, seen = calls_for(events), list[Call]()
+    if batch is None or fails_at >= len(expected):
+        return
+
+    def note(call: Call) -> None:
+        seen.append(call)
+        if len(seen) > fails_at:
+            raise ZeroDivisionError
+
+    dispatcher = _native.Dispatcher(handlers(note))
+    with pytest.raises(ZeroDivisionError):
+        dispatcher.dispatch(batch)
+    assert seen == expected[: fails_at + 1]
+
+
+@pytest.mark.parametrize("count", [1, 8, 40])
+def test_a_traceback_leads_to_the_handler_and_tells_of_nothing_else(count: int) -> None:
+    def handler(value: int) -> None:
+        raise ZeroDivisionError(value)
+
+    batch, _ = batch_of([(True, 7, count)])
+    assert batch is not None
+    with pytest.raises(ZeroDivisionError, match="7") as caught:
+        _native.Dispatcher({1: [(handler, [0])]}).dispatch(batch)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-2:] == [test_a_traceback_leads_to_the_handler_and_tells_of_nothing_else.__name__, "handler"]
+
+
+def test_a_function_that_takes_something_else_says_so() -> None:
+    batch, _ = batch_of([(True, 7, 40)])
+    assert batch is not None
+    with pytest.raises(TypeError, match="takes 0 positional arguments but 1 was given"):
+        _native.Dispatcher({1: [(lambda: None, [0])]}).dispatch(batch)
+
+
+def test_functions_of_c_are_called_too_and_what_they_keep_stays() -> None:
+    batch, events = batch_of([(True, 10**12, 100), (True, 5000, 100), (True, 5000, 100)])
+    assert batch is not None
+    kept: list[int] = []
+    dispatcher = _native.Dispatcher({1: [(kept.append, [0])]})
+    dispatcher.dispatch(batch)
+    dispatcher.dispatch(batch)
+    assert kept == [held for _, _, held in events] * 2
+
+
+def test_a_handler_may_dispatch_by_the_same_dispatcher() -> None:
+    batch, _ = batch_of([(True, 5000, 40)])
+    assert batch is not None
+    depths: list[int] = []
+
+    def handler(value: int) -> None:
+        depths.append(value)
+        if len(depths) == 3:
+            dispatcher.dispatch(batch, 0, 2)
+
+    dispatcher = _native.Dispatcher({1: [(handler, [0])]})
+    dispatcher.dispatch(batch)
+    assert depths == [5000, 5001, 5002, 5000, 5001, *range(5003, 5040)]
