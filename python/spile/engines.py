@@ -86,7 +86,7 @@ class Choice:
 def beyond(engine: Engine) -> tuple[Mapping[str, int], tuple[str, ...]]:
     """What an engine lost of which no single probe is known, and its warnings; nothing for engines that always know."""
     numbers, warnings = getattr(engine, "numbers", dict), getattr(engine, "warnings", tuple)
-    return numbers(), warnings()
+    return numbers(), tuple(warnings())
 
 
 def _name_what_works(error: Error, spec: SessionSpec) -> None:

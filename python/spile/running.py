@@ -105,6 +105,8 @@ class Running:
             self.end("end")
         elif deadline is not None and time.monotonic() >= deadline:
             self.end("duration")
+        elif self.engine.ended and self._pending is None:
+            self.end("end")
 
     def check_process(self) -> None:
         """Raises StateError in a forked child: the probes are its parent's."""

@@ -13,8 +13,9 @@ use spile_core::drain::Drain;
 use spile_core::event::Layouts;
 use spile_core::layout::{Encoding, EventLayout, EventSchema};
 use spile_core::loss::{self, Row};
-use spile_core::pump::{Outlets, Pump};
+use spile_core::pump::{Extras, Outlets, Pump};
 use spile_core::queue::Popped;
+use spile_core::recording::{Handle, Head, Recording as Open, Replay, ReplaySource, record, resolve};
 use spile_core::source::Source;
 use spile_core::source::framed::{Account, Numbers, tally};
 use spile_core::source::packed::PackedSource;
@@ -23,6 +24,7 @@ use spile_core::spec::SessionSpec;
 use crate::batch::{Batch, Shared};
 use crate::error::raised;
 use crate::kinds::{self, Kinds};
+use crate::recording::{Recording, file, sampler};
 use crate::systemtap;
 use crate::table::NativeTable;
 
@@ -34,14 +36,20 @@ pub struct Engine {
     spec: SessionSpec,
     kinds: Arc<Kinds>,
     outlets: Arc<Outlets>,
-    origin: Mutex<Origin>,
+    /// Shared with what samples the ledger for a recording.
+    origin: Arc<Mutex<Origin>>,
     /// What a script's stream tells of itself.
     account: Option<Arc<Account>>,
+    /// What is replayed.
+    replay: Option<(Arc<Open>, Arc<Replay>)>,
+    /// What begins with the drain.
+    extras: Mutex<Extras>,
+    recording: Mutex<Option<Handle>>,
     drain: OnceLock<Drain>,
 }
 
 /// Where events come from.
-enum Origin {
+pub enum Origin {
     /// The running kernel.
     Bpf(Box<Bpf>),
     /// Streams, until they are started.
@@ -64,8 +72,11 @@ impl Engine {
             spec,
             kinds,
             outlets: Arc::new(outlets),
-            origin: Mutex::new(origin),
+            origin: Arc::new(Mutex::new(origin)),
             account: None,
+            replay: None,
+            extras: Mutex::default(),
+            recording: Mutex::default(),
             drain: OnceLock::new(),
         })
     }
@@ -92,7 +103,8 @@ impl Engine {
             Origin::Streams(sources) => std::mem::take(sources),
             Origin::Stopped(..) => return Err(Error::engine("this engine has been stopped")),
         };
-        let drain = Drain::spawn(Pump::new(&self.spec, sources, Arc::clone(&self.outlets)))?;
+        let extras = std::mem::take(&mut *self.extras.lock().unwrap_or_else(PoisonError::into_inner));
+        let drain = Drain::spawn(Pump::with(&self.spec, sources, Arc::clone(&self.outlets), extras))?;
         if self.drain.set(drain).is_err() {
             return Err(Error::engine("this engine has been started already"));
         }
@@ -111,6 +123,9 @@ impl Engine {
         if let Some(account) = &self.account {
             account.close();
         }
+        if let Some((_, replay)) = &self.replay {
+            replay.close();
+        }
         match self.drain.get() {
             Some(drain) => drain.finish(),
             None => self.outlets.queue.close(),
@@ -119,10 +134,20 @@ impl Engine {
             bpf.detach();
             let (rows, children, explained) = (bpf.ledger(), bpf.lost_children(), bpf.explain());
             let last = rows.as_ref().cloned().unwrap_or_default();
-            *origin = Origin::Stopped(last, children.as_ref().copied().unwrap_or_default(), explained);
-            outcome = outcome.and(rows.map(drop)).and(children.map(drop));
+            let lost_children = children.as_ref().copied().unwrap_or_default();
+            outcome = outcome.and(rows.map(drop)).and(children.map(drop)).and(self.close_recording(&last, lost_children));
+            *origin = Origin::Stopped(last, lost_children, explained);
         }
+        // A recording's failure is told once: by whoever reads, or here.
         outcome.and_then(|()| self.failure().map_or(Ok(()), Err))
+    }
+
+    /// The drain has ended, and with it the recorder.
+    fn close_recording(&self, rows: &[Row], lost_children: u64) -> Result<(), Error> {
+        // Without a drain nothing was started.
+        drop(std::mem::take(&mut *self.extras.lock().unwrap_or_else(PoisonError::into_inner)));
+        let handle = self.recording.lock().unwrap_or_else(PoisonError::into_inner).take();
+        handle.map_or(Ok(()), |mut handle| handle.close(rows, lost_children))
     }
 
     fn failure(&self) -> Option<Error> {
@@ -133,9 +158,11 @@ impl Engine {
         let mut rows = match &*self.lock() {
             Origin::Bpf(bpf) => bpf.ledger()?,
             Origin::Stopped(rows, ..) => rows.clone(),
-            Origin::Streams(_) => {
-                self.account.as_ref().map(|account| account.rows(&self.outlets.layouts)).unwrap_or_default()
-            }
+            Origin::Streams(_) => match (&self.account, &self.replay) {
+                (Some(account), _) => account.rows(&self.outlets.layouts),
+                (None, Some((open, _))) => open.rows(),
+                (None, None) => Vec::new(),
+            },
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
         loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
@@ -220,6 +247,59 @@ impl Engine {
         Ok(Self { account: Some(account), ..engine })
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (recording, spec, classes = None))]
+    fn replay(
+        py: Python<'_>,
+        recording: &Recording,
+        spec: &str,
+        classes: Option<Vec<Option<Py<PyType>>>>,
+    ) -> PyResult<Self> {
+        let open = Arc::clone(&recording.open);
+        let spec = SessionSpec::from_json(spec).map_err(raised)?;
+        let layouts = resolve(open.head(), &spec).map_err(raised)?;
+        let outlets = Outlets::lossless(&spec, Arc::new(layouts));
+        outlets.stacks.name_by(Arc::clone(open.names()));
+        let replay = Arc::<Replay>::default();
+        let source = ReplaySource::new(Arc::clone(&open), Arc::clone(&replay));
+        let names = open.head().names.clone();
+        let engine = Self::new(py, spec, Origin::Streams(vec![Box::new(source)]), outlets, &names, classes)?;
+        let extras = Mutex::new(Extras { replays: true, ..Extras::default() });
+        Ok(Self { replay: Some((open, replay)), extras, ..engine })
+    }
+
+    /// Lets it record into an empty file, from its start on.
+    #[pyo3(signature = (descriptor, path, compress, unread))]
+    fn record(
+        &self,
+        py: Python<'_>,
+        descriptor: i32,
+        path: &str,
+        compress: bool,
+        unread: Vec<u32>,
+    ) -> PyResult<()> {
+        let begun = py.detach(|| {
+            let names = match &*self.lock() {
+                Origin::Bpf(bpf) => bpf.names(),
+                _ => return Err(Error::Unsupported { message: "only what spile itself traces can be recorded".into() }),
+            };
+            let layouts = &self.outlets.layouts;
+            let head = Head::new(&self.spec, layouts, names);
+            let sampler = sampler(Arc::downgrade(&self.origin));
+            record(file(descriptor)?, path, compress, &head, Arc::clone(layouts), sampler)
+        });
+        let (recorder, handle) = begun.map_err(raised)?;
+        let extras = Extras { recorder: Some(recorder), unread, replays: false };
+        *self.extras.lock().unwrap_or_else(PoisonError::into_inner) = extras;
+        *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        Ok(())
+    }
+
+    /// What whoever reads a replay has to know of its recording's end.
+    fn warnings(&self) -> Vec<String> {
+        self.replay.as_ref().map_or_else(Vec::new, |(open, _)| open.warnings())
+    }
+
     /// What a script says of itself.
     #[getter]
     fn ready(&self) -> bool {
@@ -262,7 +342,10 @@ impl Engine {
     fn next_batch(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Batch>> {
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         match self.pop(py, timeout)? {
-            Popped::Batch(buffer) => Ok(Some(Batch { shared: Shared::new(buffer, Arc::clone(&self.kinds)) })),
+            Popped::Batch(buffer) => {
+                let open = self.replay.as_ref().map(|(open, _)| &**open);
+                Ok(Some(Batch { shared: Shared::new(buffer, Arc::clone(&self.kinds), open) }))
+            }
             Popped::Nothing => Ok(None),
             Popped::Ended => self.failure().map_or(Ok(None), |error| Err(raised(error))),
         }
@@ -278,10 +361,10 @@ impl Engine {
 
     fn drain(&self, py: Python<'_>) {
         let Some(drain) = self.drain.get() else { return };
-        py.detach(|| match self.account {
+        py.detach(|| match (&self.account, &self.replay) {
             // Another machine's clock, perhaps.
-            Some(_) => drain.wait_for_turns(),
-            None => drain.wait_for(clock::monotonic()),
+            (Some(_), _) | (_, Some(_)) => drain.wait_for_turns(),
+            (None, None) => drain.wait_for(clock::monotonic()),
         });
     }
 
@@ -342,7 +425,7 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.lost_children(),
             Origin::Stopped(_, children, _) => Ok(*children),
-            Origin::Streams(_) => Ok(0),
+            Origin::Streams(_) => Ok(self.replay.as_ref().map_or(0, |(open, _)| open.lost_children())),
         })
         .map_err(raised)
     }

@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod functions;
 mod kinds;
+mod recording;
 mod stack;
 mod systemtap;
 mod table;
@@ -36,6 +37,8 @@ mod _native {
     use super::functions::{
         doctor, flamegraph, list_probes, nearest, probe_fields, spec_schema, symbolize, verify_spec,
     };
+    #[pymodule_export]
+    use super::recording::Recording;
     #[pymodule_export]
     use super::stack::{Frame, Stack, restore_stack};
     #[pymodule_export]
