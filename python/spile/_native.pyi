@@ -208,10 +208,16 @@ class Engine:
         EngineError for one that is none. `stop` reads what has been written until then and no more.
         """
     @staticmethod
-    def replay(recording: Recording, spec: str, classes: Sequence[type[Event] | None] | None = None) -> Engine:
-        """Gives a recording's events again; of `spec` the aggregates and what is delivered may differ from its own.
+    def replay(
+        recording: Recording,
+        spec: str,
+        unread: Sequence[int],
+        classes: Sequence[type[Event] | None] | None = None,
+    ) -> Engine:
+        """Gives a recording's events again; of `spec` the aggregates may differ from its own.
 
-        Raises SpecError for other probes, FieldNotFound for a key that was not recorded.
+        `unread` are the probes, by index, whose events nobody wants; they are counted. Raises SpecError for other
+        probes, FieldNotFound for a key that was not recorded.
         """
     def record(self, descriptor: int, path: str, compress: bool, unread: Sequence[int]) -> None:
         """Lets it record into an empty file from its start on; the descriptor is duplicated, `path` is for messages.
@@ -219,6 +225,9 @@ class Engine:
         `unread` are the probes, by index, whose events are recorded only. Raises Unsupported for other engines than the
         embedded one, RecordingError where nothing can be written.
         """
+    @property
+    def replays(self) -> bool:
+        """Whether its events are those of a recording."""
     def warnings(self) -> list[str]:
         """What whoever reads a replay has to know of its recording's end; empty for other engines."""
     @property

@@ -31,8 +31,8 @@ class Destination:
     def begin(self, engine: Any, unread: Iterable[int]) -> None:
         """Empties the file and lets the engine, which is not started yet, record into it.
 
-        `unread` are the probes, by index, whose events nobody handles meanwhile. Raises OSError for a file that can't be
-        written, RecordingError for a disk that is full already.
+        `unread` are the probes, by index, whose events nobody handles meanwhile. Raises OSError for a file that can't
+        be written, RecordingError for a disk that is full already.
         """
         # Strings of other people's processes may be in it.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -1,7 +1,7 @@
 """Recordings, replayed: a session whose events come from a file.
 
-In: a recording's path. Out: a `Session` with the probes that were recorded, to be handled, iterated and counted as if it
-ran now; nothing is traced, and no privilege is needed. What a probe did not capture can't be counted by later.
+In: a recording's path. Out: a `Session` with the probes that were recorded, to be handled, iterated and counted as if
+it ran now; nothing is traced, and no privilege is needed. What a probe did not capture can't be counted by later.
 """
 
 from __future__ import annotations
@@ -76,16 +76,17 @@ class Replay(Session):
         return replace(self._recorded, probes=tuple(probes), limits=replace(self._recorded.limits, queue=self._queue))
 
     def _wanted(self, index: int, recorded: ProbeSpec) -> ProbeSpec:
-        probe = self._probes[index]
+        return replace(recorded, aggregates=tuple(AggregateSpec("count", by) for by in self._probes[index]._by))
+
+    def _is_read(self, index: int, spec: SessionSpec) -> bool:
         delivers = self._wiring.delivers(index)
-        if delivers is None:
-            delivers = probe.captures_events or bool(probe.handlers)
-        aggregates = tuple(AggregateSpec("count", by) for by in probe._by)
-        return replace(recorded, deliver=recorded.deliver and delivers, aggregates=aggregates)
+        probe = self._probes[index]
+        return spec.probes[index].deliver and (probe.captures_events if delivers is None else delivers)
 
     def _engine(self, spec: SessionSpec) -> Engine:
         classes = [probe.event_class for probe in self._probes]
-        return _native.Engine.replay(self._opened, spec.to_json(), classes if any(classes) else None)
+        unread = [index for index in range(len(self._probes)) if not self._is_read(index, spec)]
+        return _native.Engine.replay(self._opened, spec.to_json(), unread, classes if any(classes) else None)
 
 
 @dataclass(frozen=True)

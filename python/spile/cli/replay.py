@@ -84,9 +84,7 @@ def _probe(session: spile.Session, name: str) -> spile.Probe[Any]:
         raise click.UsageError(error.args[0]) from None
 
 
-def _count(
-    session: spile.Session, chosen: list[spile.Probe[Any]], by: str, top: int | None, *, as_json: bool
-) -> None:
+def _count(session: spile.Session, chosen: list[spile.Probe[Any]], by: str, top: int | None, *, as_json: bool) -> None:
     if len(chosen) != 1:
         raise click.UsageError(f"--by counts one probe: name one of {', '.join(probe.name for probe in chosen)}")
     names = expressions.split(by)
@@ -104,7 +102,9 @@ def describe(recording: _native.Recording, *, as_json: bool) -> None:
     machine = json.loads(facts["machine"])
     begun, ended = facts["begun"], facts["ended"]
     seconds = None if ended is None else (ended[0] - begun[0]) / 1e9
-    probes = {probe["name"]: recording.fields(index) for index, probe in enumerate(json.loads(recording.spec)["probes"])}
+    probes = {
+        probe["name"]: recording.fields(index) for index, probe in enumerate(json.loads(recording.spec)["probes"])
+    }
     moment = datetime.fromtimestamp(begun[1] / 1e9, UTC).astimezone()
     told = {"begun": moment.isoformat(), "seconds": seconds, "machine": machine, "probes": probes}
     told |= {name: facts[name] for name in ("events", "length", "symbols", "spile", "warnings")}

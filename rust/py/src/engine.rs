@@ -248,11 +248,12 @@ impl Engine {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (recording, spec, classes = None))]
+    #[pyo3(signature = (recording, spec, unread, classes = None))]
     fn replay(
         py: Python<'_>,
         recording: &Recording,
         spec: &str,
+        unread: Vec<u32>,
         classes: Option<Vec<Option<Py<PyType>>>>,
     ) -> PyResult<Self> {
         let open = Arc::clone(&recording.open);
@@ -264,7 +265,7 @@ impl Engine {
         let source = ReplaySource::new(Arc::clone(&open), Arc::clone(&replay));
         let names = open.head().names.clone();
         let engine = Self::new(py, spec, Origin::Streams(vec![Box::new(source)]), outlets, &names, classes)?;
-        let extras = Mutex::new(Extras { replays: true, ..Extras::default() });
+        let extras = Mutex::new(Extras { replays: true, unread, recorder: None });
         Ok(Self { replay: Some((open, replay)), extras, ..engine })
     }
 
@@ -293,6 +294,12 @@ impl Engine {
         *self.extras.lock().unwrap_or_else(PoisonError::into_inner) = extras;
         *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         Ok(())
+    }
+
+    /// Whether its events are those of a recording.
+    #[getter]
+    fn replays(&self) -> bool {
+        self.replay.is_some()
     }
 
     /// What whoever reads a replay has to know of its recording's end.
