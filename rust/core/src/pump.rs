@@ -73,12 +73,7 @@ impl Outlets {
         let of_probe = |probe: &crate::spec::ProbeSpec| {
             probe.aggregates.iter().map(|aggregate| Arc::new(Table::new(aggregate.by.len()))).collect()
         };
-        Self {
-            queue,
-            tables: spec.probes.iter().map(of_probe).collect(),
-            stacks: Arc::default(),
-            layouts,
-        }
+        Self { queue, tables: spec.probes.iter().map(of_probe).collect(), stacks: Arc::default(), layouts }
     }
 }
 
@@ -110,12 +105,7 @@ impl Pump {
     }
 
     /// Between these, with more.
-    pub fn with(
-        spec: &SessionSpec,
-        sources: Vec<Box<dyn Source>>,
-        outlets: Arc<Outlets>,
-        extras: Extras,
-    ) -> Self {
+    pub fn with(spec: &SessionSpec, sources: Vec<Box<dyn Source>>, outlets: Arc<Outlets>, extras: Extras) -> Self {
         let Extras { recorder, unread, replays } = extras;
         let (layouts, stacks) = (Arc::clone(&outlets.layouts), Arc::clone(&outlets.stacks));
         let mut tables = Vec::new();

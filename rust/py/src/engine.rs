@@ -13,9 +13,9 @@ use spile_core::drain::Drain;
 use spile_core::event::Layouts;
 use spile_core::layout::{Encoding, EventLayout, EventSchema};
 use spile_core::loss::{self, Row};
-use spile_core::pump::{Extras, Outlets, Pump};
+use spile_core::pump::{Outlets, Pump};
 use spile_core::queue::Popped;
-use spile_core::recording::{Handle, Head, Recording as Open, Replay, ReplaySource, record, resolve};
+use spile_core::recording::{Recording as Open, record};
 use spile_core::source::Source;
 use spile_core::source::framed::{Account, Numbers, tally};
 use spile_core::source::packed::PackedSource;
@@ -24,7 +24,7 @@ use spile_core::spec::SessionSpec;
 use crate::batch::{Batch, Shared};
 use crate::error::raised;
 use crate::kinds::{self, Kinds};
-use crate::recording::{Recording, file, sampler};
+use crate::recording::{self, Recording, Tape};
 use crate::systemtap;
 use crate::table::NativeTable;
 
@@ -40,11 +40,7 @@ pub struct Engine {
     origin: Arc<Mutex<Origin>>,
     /// What a script's stream tells of itself.
     account: Option<Arc<Account>>,
-    /// What is replayed.
-    replay: Option<(Arc<Open>, Arc<Replay>)>,
-    /// What begins with the drain.
-    extras: Mutex<Extras>,
-    recording: Mutex<Option<Handle>>,
+    tape: Tape,
     drain: OnceLock<Drain>,
 }
 
@@ -74,9 +70,7 @@ impl Engine {
             outlets: Arc::new(outlets),
             origin: Arc::new(Mutex::new(origin)),
             account: None,
-            replay: None,
-            extras: Mutex::default(),
-            recording: Mutex::default(),
+            tape: Tape::default(),
             drain: OnceLock::new(),
         })
     }
@@ -103,8 +97,7 @@ impl Engine {
             Origin::Streams(sources) => std::mem::take(sources),
             Origin::Stopped(..) => return Err(Error::engine("this engine has been stopped")),
         };
-        let extras = std::mem::take(&mut *self.extras.lock().unwrap_or_else(PoisonError::into_inner));
-        let drain = Drain::spawn(Pump::with(&self.spec, sources, Arc::clone(&self.outlets), extras))?;
+        let drain = Drain::spawn(Pump::with(&self.spec, sources, Arc::clone(&self.outlets), self.tape.extras()))?;
         if self.drain.set(drain).is_err() {
             return Err(Error::engine("this engine has been started already"));
         }
@@ -123,9 +116,7 @@ impl Engine {
         if let Some(account) = &self.account {
             account.close();
         }
-        if let Some((_, replay)) = &self.replay {
-            replay.close();
-        }
+        self.tape.stop();
         match self.drain.get() {
             Some(drain) => drain.finish(),
             None => self.outlets.queue.close(),
@@ -135,19 +126,11 @@ impl Engine {
             let (rows, children, explained) = (bpf.ledger(), bpf.lost_children(), bpf.explain());
             let last = rows.as_ref().cloned().unwrap_or_default();
             let lost_children = children.as_ref().copied().unwrap_or_default();
-            outcome = outcome.and(rows.map(drop)).and(children.map(drop)).and(self.close_recording(&last, lost_children));
+            outcome = outcome.and(rows.map(drop)).and(children.map(drop)).and(self.tape.close(&last, lost_children));
             *origin = Origin::Stopped(last, lost_children, explained);
         }
         // A recording's failure is told once: by whoever reads, or here.
         outcome.and_then(|()| self.failure().map_or(Ok(()), Err))
-    }
-
-    /// The drain has ended, and with it the recorder.
-    fn close_recording(&self, rows: &[Row], lost_children: u64) -> Result<(), Error> {
-        // Without a drain nothing was started.
-        drop(std::mem::take(&mut *self.extras.lock().unwrap_or_else(PoisonError::into_inner)));
-        let handle = self.recording.lock().unwrap_or_else(PoisonError::into_inner).take();
-        handle.map_or(Ok(()), |mut handle| handle.close(rows, lost_children))
     }
 
     fn failure(&self) -> Option<Error> {
@@ -158,10 +141,9 @@ impl Engine {
         let mut rows = match &*self.lock() {
             Origin::Bpf(bpf) => bpf.ledger()?,
             Origin::Stopped(rows, ..) => rows.clone(),
-            Origin::Streams(_) => match (&self.account, &self.replay) {
-                (Some(account), _) => account.rows(&self.outlets.layouts),
-                (None, Some((open, _))) => open.rows(),
-                (None, None) => Vec::new(),
+            Origin::Streams(_) => match &self.account {
+                Some(account) => account.rows(&self.outlets.layouts),
+                None => self.tape.recording().map_or_else(Vec::new, Open::rows),
             },
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
@@ -256,55 +238,35 @@ impl Engine {
         unread: Vec<u32>,
         classes: Option<Vec<Option<Py<PyType>>>>,
     ) -> PyResult<Self> {
-        let open = Arc::clone(&recording.open);
         let spec = SessionSpec::from_json(spec).map_err(raised)?;
-        let layouts = resolve(open.head(), &spec).map_err(raised)?;
-        let outlets = Outlets::lossless(&spec, Arc::new(layouts));
-        outlets.stacks.name_by(Arc::clone(open.names()));
-        let replay = Arc::<Replay>::default();
-        let source = ReplaySource::new(Arc::clone(&open), Arc::clone(&replay));
-        let names = open.head().names.clone();
-        let engine = Self::new(py, spec, Origin::Streams(vec![Box::new(source)]), outlets, &names, classes)?;
-        let extras = Mutex::new(Extras { replays: true, unread, recorder: None });
-        Ok(Self { replay: Some((open, replay)), extras, ..engine })
+        let (outlets, source, tape) = Tape::replay(recording, &spec, unread).map_err(raised)?;
+        let names = &recording.open.head().names;
+        let engine = Self::new(py, spec, Origin::Streams(vec![source]), outlets, names, classes)?;
+        Ok(Self { tape, ..engine })
     }
 
     /// Lets it record into an empty file, from its start on.
     #[pyo3(signature = (descriptor, path, compress, unread))]
-    fn record(
-        &self,
-        py: Python<'_>,
-        descriptor: i32,
-        path: &str,
-        compress: bool,
-        unread: Vec<u32>,
-    ) -> PyResult<()> {
-        let begun = py.detach(|| {
-            let names = match &*self.lock() {
-                Origin::Bpf(bpf) => bpf.names(),
-                _ => return Err(Error::Unsupported { message: "only what spile itself traces can be recorded".into() }),
-            };
-            let layouts = &self.outlets.layouts;
-            let head = Head::new(&self.spec, layouts, names);
-            let sampler = sampler(Arc::downgrade(&self.origin));
-            record(file(descriptor)?, path, compress, &head, Arc::clone(layouts), sampler)
-        });
-        let (recorder, handle) = begun.map_err(raised)?;
-        let extras = Extras { recorder: Some(recorder), unread, replays: false };
-        *self.extras.lock().unwrap_or_else(PoisonError::into_inner) = extras;
-        *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
-        Ok(())
+    fn record(&self, py: Python<'_>, descriptor: i32, path: &str, compress: bool, unread: Vec<u32>) -> PyResult<()> {
+        let begin = || {
+            let file = recording::file(descriptor)?;
+            let head = recording::head(&self.spec, &self.outlets.layouts, &self.lock())?;
+            let sampler = recording::sampler(Arc::downgrade(&self.origin));
+            self.tape.record(record(file, path, compress, &head, Arc::clone(&self.outlets.layouts), sampler)?, unread);
+            Ok(())
+        };
+        py.detach(begin).map_err(raised)
     }
 
     /// Whether its events are those of a recording.
     #[getter]
     fn replays(&self) -> bool {
-        self.replay.is_some()
+        self.tape.recording().is_some()
     }
 
     /// What whoever reads a replay has to know of its recording's end.
     fn warnings(&self) -> Vec<String> {
-        self.replay.as_ref().map_or_else(Vec::new, |(open, _)| open.warnings())
+        self.tape.recording().map_or_else(Vec::new, Open::warnings)
     }
 
     /// What a script says of itself.
@@ -350,8 +312,8 @@ impl Engine {
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         match self.pop(py, timeout)? {
             Popped::Batch(buffer) => {
-                let open = self.replay.as_ref().map(|(open, _)| &**open);
-                Ok(Some(Batch { shared: Shared::new(buffer, Arc::clone(&self.kinds), open) }))
+                let shared = Shared::new(buffer, Arc::clone(&self.kinds), self.tape.recording());
+                Ok(Some(Batch { shared }))
             }
             Popped::Nothing => Ok(None),
             Popped::Ended => self.failure().map_or(Ok(None), |error| Err(raised(error))),
@@ -368,11 +330,9 @@ impl Engine {
 
     fn drain(&self, py: Python<'_>) {
         let Some(drain) = self.drain.get() else { return };
-        py.detach(|| match (&self.account, &self.replay) {
-            // Another machine's clock, perhaps.
-            (Some(_), _) | (_, Some(_)) => drain.wait_for_turns(),
-            (None, None) => drain.wait_for(clock::monotonic()),
-        });
+        // Another machine's clock, perhaps.
+        let is_foreign = self.account.is_some() || self.tape.recording().is_some();
+        py.detach(|| if is_foreign { drain.wait_for_turns() } else { drain.wait_for(clock::monotonic()) });
     }
 
     fn losses<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
@@ -432,7 +392,7 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.lost_children(),
             Origin::Stopped(_, children, _) => Ok(*children),
-            Origin::Streams(_) => Ok(self.replay.as_ref().map_or(0, |(open, _)| open.lost_children())),
+            Origin::Streams(_) => Ok(self.tape.recording().map_or(0, Open::lost_children)),
         })
         .map_err(raised)
     }

@@ -90,7 +90,11 @@ impl Blocks {
     }
 
     /// A block's bytes as they were before they were stored. What was found instead, if they are not.
-    pub(super) fn payload(&mut self, Place { at, header }: Place, payload: &mut Vec<u8>) -> Result<Result<(), Found>, Error> {
+    pub(super) fn payload(
+        &mut self,
+        Place { at, header }: Place,
+        payload: &mut Vec<u8>,
+    ) -> Result<Result<(), Found>, Error> {
         let mut stored = std::mem::take(&mut self.stored);
         stored.resize(header.stored as usize, 0);
         let count = self.fill(&mut stored, at + BLOCK_HEADER as u64)?;
@@ -109,7 +113,8 @@ impl Blocks {
         let (mut at, mut chunk) = (from + 1, vec![0; SEARCH + BLOCK_HEADER]);
         loop {
             let count = self.fill(&mut chunk, at)?;
-            let is_header = |window: &[u8]| window.first_chunk().is_some_and(|bytes| BlockHeader::parse(bytes).is_some());
+            let is_header =
+                |window: &[u8]| window.first_chunk().is_some_and(|bytes| BlockHeader::parse(bytes).is_some());
             if let Some(place) = chunk[..count].windows(BLOCK_HEADER).take(SEARCH).position(is_header) {
                 self.at = at + place as u64;
                 return Ok(Found::Damage { from, to: self.at });

@@ -28,8 +28,8 @@ mod writer;
 pub use blocks::Bytes;
 pub use facts::{Sample, Sampler};
 pub use format::{
-    BLOCK_HEADER, BLOCK_MAGIC, BlockHeader, Codec, FILE_HEADER, Kind, MAGIC, MAJOR, MAX_BLOCK, MINOR, check_file_header,
-    file_header,
+    BLOCK_HEADER, BLOCK_MAGIC, BlockHeader, Codec, FILE_HEADER, Kind, MAGIC, MAJOR, MAX_BLOCK, MINOR,
+    check_file_header, file_header,
 };
 pub use head::{Clock, End, Head, Losses, Machine, RecordedEvent};
 pub use reader::Recording;

@@ -82,7 +82,8 @@ pub fn record(
     sampler: Sampler,
 ) -> Result<(Recorder, Handle), Error> {
     let mut writer = Writer::new(file, path, compresses)?;
-    let json = serde_json::to_vec(head).map_err(|error| Error::engine(format!("a recording's description: {error}")))?;
+    let json =
+        serde_json::to_vec(head).map_err(|error| Error::engine(format!("a recording's description: {error}")))?;
     writer.block(Kind::Head, 0, &json)?;
     let (blocks, waiting) = mpsc::sync_channel(WAITING);
     let (back, spare) = mpsc::channel();
@@ -115,12 +116,7 @@ fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stat
 }
 
 /// The thread that writes, until nobody has more. After a failure it ends, and who sends to it finds out.
-fn write(
-    mut writer: Writer,
-    waiting: &Receiver<Block>,
-    back: &Sender<Vec<u8>>,
-    failure: &Mutex<Failure>,
-) -> Writer {
+fn write(mut writer: Writer, waiting: &Receiver<Block>, back: &Sender<Vec<u8>>, failure: &Mutex<Failure>) -> Writer {
     while let Ok(Block { kind, events, bytes }) = waiting.recv() {
         if let Err(error) = writer.block(kind, events, &bytes) {
             let end = End { clock: Clock::now(), events: writer.events, reason: Some(error.to_string()) };
@@ -186,7 +182,10 @@ impl Recorder {
     fn failed(&self) -> Error {
         let mut failure = lock(&self.failure);
         failure.is_told = true;
-        failure.error.clone().unwrap_or_else(|| Error::engine("the thread that writes a recording panicked; this is a bug of spile's"))
+        failure
+            .error
+            .clone()
+            .unwrap_or_else(|| Error::engine("the thread that writes a recording panicked; this is a bug of spile's"))
     }
 
     /// Makes the current block a full one, if it has so many bytes.

@@ -45,9 +45,8 @@ fn keys(schema: &EventSchema, recorded: &ProbeSpec, wanted: &ProbeSpec) -> Resul
 fn column_of(schema: &EventSchema, recorded: &ProbeSpec, expr: &Expr) -> Option<u32> {
     let captured = match &recorded.capture {
         Capture::Fields { fields } => fields.iter().position(|field| field.expr == *expr),
-        Capture::All => own_field(expr).and_then(|name| {
-            schema.fields.iter().position(|field| field.role == Role::Capture && field.name == name)
-        }),
+        Capture::All => own_field(expr)
+            .and_then(|name| schema.fields.iter().position(|field| field.role == Role::Capture && field.name == name)),
     };
     let counted = || {
         recorded.aggregates.iter().zip(&schema.keys).find_map(|(aggregate, columns)| {

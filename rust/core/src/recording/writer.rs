@@ -102,11 +102,10 @@ impl Writer {
                 // A pipe can't be taken back; its reader finds the torn block.
                 let _ = self.file.set_len(self.position).and_then(|()| self.file.seek(SeekFrom::Start(self.position)));
                 let (path, offset) = (&self.path, self.position);
-                let kept = if offset > FILE_HEADER as u64 { "what was written before can be replayed" } else { "nothing was" };
-                let failure = Error::Recording {
-                    offset,
-                    message: format!("writing the recording {path}: {error}; {kept}"),
-                };
+                let kept =
+                    if offset > FILE_HEADER as u64 { "what was written before can be replayed" } else { "nothing was" };
+                let failure =
+                    Error::Recording { offset, message: format!("writing the recording {path}: {error}; {kept}") };
                 self.failure = Some(failure.clone());
                 Err(failure)
             }

@@ -92,8 +92,7 @@ fn mapping(pid: u32, line: &str) -> Option<Mapping> {
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
     let offset = number(words.next()?)?;
     let path = words.nth(2)?.trim_start();
-    let mapping =
-        Mapping { pid, start: number(start)?, end: number(end)?, offset, path: path.into(), build_id: None };
+    let mapping = Mapping { pid, start: number(start)?, end: number(end)?, offset, path: path.into(), build_id: None };
     (is_code && path.starts_with('/')).then_some(mapping)
 }
 
