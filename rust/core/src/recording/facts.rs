@@ -4,7 +4,7 @@
 //! It works beside the road of events, for reading the kernel's symbols or a program's may take a while.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -118,7 +118,7 @@ impl Facts {
     }
 }
 
-fn build_id(path: &PathBuf) -> Option<String> {
+fn build_id(path: &Path) -> Option<String> {
     let id = read_elf_build_id(path).ok()??;
     Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
