@@ -33,6 +33,7 @@ from .expr import Condition, Expr, at_start, between, isin, startswith, string
 from .facade import Systemtap, SystemtapProbe
 from .losses import Losses, ProbeLosses
 from .probe import Probe
+from .replaying import replay
 from .session import Session
 from .strings import CutStr
 from .table import Cell, Snapshot, Table
@@ -102,6 +103,7 @@ __all__ = [
     "between",
     "expr",
     "isin",
+    "replay",
     "startswith",
     "string",
 ]

@@ -15,6 +15,7 @@ __all__ = [
     "Event",
     "Frame",
     "NativeTable",
+    "Recording",
     "Stack",
     "__version__",
     "bin_bounds",
@@ -226,6 +227,29 @@ class Engine:
         The descriptors are duplicated: the caller may close theirs. Nobody else may read from them meanwhile. Raises
         EngineError for one that is none. `stop` reads what has been written until then and no more.
         """
+    @staticmethod
+    def replay(
+        recording: Recording,
+        spec: str,
+        unread: Sequence[int],
+        classes: Sequence[type[Event] | None] | None = None,
+    ) -> Engine:
+        """Gives a recording's events again; of `spec` the aggregates may differ from its own.
+
+        `unread` are the probes, by index, whose events nobody wants; they are counted. Raises SpecError for other
+        probes, FieldNotFound for a key that was not recorded.
+        """
+    def record(self, descriptor: int, path: str, compress: bool, unread: Sequence[int]) -> None:
+        """Lets it record into an empty file from its start on; the descriptor is duplicated, `path` is for messages.
+
+        `unread` are the probes, by index, whose events are recorded only. Raises Unsupported for other engines than the
+        embedded one, RecordingError where nothing can be written.
+        """
+    @property
+    def replays(self) -> bool:
+        """Whether its events are those of a recording."""
+    def warnings(self) -> list[str]:
+        """What whoever reads a replay has to know of its recording's end; empty for other engines."""
     @property
     def ready(self) -> bool:
         """Whether the script has said that its probes are attached."""
@@ -271,12 +295,37 @@ class Engine:
     def stack_collisions(self) -> int:
         """Stacks that could not be told from another by their hash; 0 but for a miracle."""
 
+@final
+class Recording:
+    """A recording's file, opened and looked over."""
+
+    def __new__(cls, path: str) -> Self:
+        """Raises OSError, or RecordingError for what can't be replayed at all."""
+    @property
+    def spec(self) -> str:
+        """The description, as JSON."""
+    def fields(self, probe: int) -> list[str]:
+        """The names of what a probe captured."""
+    def facts(self) -> dict[str, Any]:
+        """What it says of itself.
+
+        `spile` (the release), `machine` and `mappings` (JSON), `begun` and `ended` (CLOCK_MONOTONIC and CLOCK_REALTIME,
+        nanoseconds; None where it was not closed), `events`, `length` (bytes), `symbols` (their number), `warnings`.
+        """
+
 def restore_event(
     cls: type[Event], probe: str, fields: dict[str, Any], id: int, time: int, cpu: int, wall_offset: int, /
 ) -> Event:
     """For `pickle`."""
 
-def restore_stack(space: str, pid: int, id: int, addresses: Sequence[int], /) -> Stack:
+def restore_stack(
+    space: str,
+    pid: int,
+    id: int,
+    addresses: Sequence[int],
+    names: Sequence[tuple[str, int, str | None] | None] | None = None,
+    /,
+) -> Stack:
     """For `pickle`."""
 
 def bin_bounds(kind: str, bin: int, low: int = 0, high: int = 0, step: int = 1) -> tuple[int, int]:

@@ -86,7 +86,10 @@ class StreamError(Error):
 
 
 class RecordingError(StreamError):
-    """A recording can't be read; `offset` counts bytes from its beginning."""
+    """A recording can't be read, or written on; `offset` counts bytes from its beginning.
+
+    The message says what could be saved.
+    """
 
 
 class LossWarning(UserWarning):

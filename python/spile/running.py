@@ -105,6 +105,16 @@ class Running:
             self.end("end")
         elif deadline is not None and time.monotonic() >= deadline:
             self.end("duration")
+        elif self.engine.ended and self._pending is None:
+            self._end_by_itself()
+
+    def _end_by_itself(self) -> None:
+        """Nothing can come any more: a replay's end, or a failure, which stopping raises."""
+        try:
+            self.end("end")
+        except Exception:
+            self.ended_by = "error"
+            raise
 
     def check_process(self) -> None:
         """Raises StateError in a forked child: the probes are its parent's."""
@@ -268,8 +278,11 @@ class Running:
             raise
 
     def attend(self, until: float | None, deadline: float | None, wait: Callable[[float], float]) -> Iterator[None]:
-        """Calls handlers until a moment or the end; without handlers it leaves the events in the queue."""
-        if self.plan.handled:
+        """Calls handlers until a moment or the end; without handlers it leaves the events in the queue.
+
+        Of a replay it passes over them: it would wait for ever for somebody to read them.
+        """
+        if self.plan.handled or getattr(self.engine, "replays", False):
             for found in self.steps(wait, deadline, until=until):
                 if found is None:
                     yield

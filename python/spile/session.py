@@ -18,12 +18,12 @@ from . import engines
 from . import handlers as handling
 from .arguments import check_target
 from .command import Arguments, Command, check_pid
-from .declaring import Declaring
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
 from .near import alternatives
 from .probe import Probe
+from .recording import Recordable
 from .running import EndedBy, Running, noting_descriptors, reason_of
 from .spec import TRANSPORTS, Limits, SessionSpec, TargetFilter
 from .targets import left_out as left_out_of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _PACKAGE = __file__.rpartition(os.sep)[0] + os.sep
 
 
-class Session(Declaring):
+class Session(Recordable):
     """Probes that run together.
 
     Declare probes, then start: ``with session: …``, ``session.run()`` or ``session.start()``. A session runs once.
@@ -134,10 +134,12 @@ class Session(Declaring):
                 with noting_descriptors() as descriptors:
                     engine = self._engine(spec)
                     events = engine.events()
-                    sent = frozenset(event["id"] for event in events if spec.probes[event["probe"]].deliver)
+                    sent = frozenset(event["id"] for event in events if self._is_read(event["probe"], spec))
                     running = Running(engine, command, self._pid, self._interval, sent)
                     running.plan = self._wiring.plan(self, events, spec)
                     self._bind_tables(running)
+                    if self._destination is not None:
+                        self._destination.begin(engine, self._wiring.unhandled())
                     running.start()
                 running.descriptors = frozenset(descriptors)
             except BaseException:
@@ -260,6 +262,7 @@ class Session(Declaring):
     def batches(self) -> Batches:
         """Batches of events in the order of time, for ``for`` and ``async for``; not for a session with handlers."""
         running = self._started("iterate over")
+        self._must_be_read_here()
         if running.plan.handled:
             raise StateError("batches() gives every event, but some probes have handlers; use on_batch for the others")
         return Batches(running, self._concluded_loop)
@@ -283,6 +286,7 @@ class Session(Declaring):
     def _events(self) -> Events[Event]:
         running = self._started("iterate over")
         running.check_process()
+        self._must_be_read_here()
         return Events(running, self._concluded_loop, None)
 
     def _events_of(self, probe: Probe[Any]) -> Events[Any]:
@@ -294,6 +298,7 @@ class Session(Declaring):
         if wanted & running.plan.handled:
             raise StateError(f"probe {probe.name!r} has a handler, which gets its events; iterate, or handle")
         assert self._spec is not None
+        self._must_be_read_here(probe.name)
         if not self._spec.probes[index].deliver:
             raise StateError(f"probe {probe.name!r} sends no events: it only counts; say what to send by capture=")
         return Events[Any](running, self._concluded_loop, wanted)
@@ -408,7 +413,8 @@ class Session(Declaring):
             return found
         if found.indexes:
             assert self._spec is not None
-            silent = [self._spec.probes[index].name for index in found.indexes if not self._spec.probes[index].deliver]
+            spec = self._spec
+            silent = [spec.probes[index].name for index in found.indexes if not self._is_read(index, spec)]
             if silent:
                 raise StateError(f"probe {silent[0]!r} sends no events: give run() its handlers before the start")
             self._wiring.found = found

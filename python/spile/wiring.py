@@ -29,6 +29,10 @@ class Wiring:
         self.found = handling.Found()
         #: Whether handlers' parameters are filled in order, as in 2008.
         self.positional = False
+        #: Whether events that nobody handles are no mistake, as long as some are read.
+        self.may_leave = False
+        #: Whether all events are recorded.
+        self.records = False
         self._unread: frozenset[int] = frozenset()
 
     def discover(self, source: Any) -> handling.Found:
@@ -43,10 +47,11 @@ class Wiring:
 
     def must_have_readers(self) -> None:
         """For `run`, which gives events to handlers only: nobody would ever read the others."""
-        self._unread = frozenset(
-            index for index, probe in enumerate(self._probes) if not probe.handlers and index not in self.found.indexes
-        )
+        self._unread = self.unhandled()
         fed = feeding(self._probes)
+        is_read = len(self._unread) < len(self._probes) or any(probe.aggregates for probe in self._probes)
+        if self.records or (self.may_leave and is_read):
+            return
         for index in self._unread:
             probe = self._probes[index]
             is_there_for_a_span = id(probe) in fed and not probe.captures_events
@@ -58,10 +63,21 @@ class Wiring:
                     probe.declared_at,
                 )
 
+    def unhandled(self) -> frozenset[int]:
+        """The probes without a handler of any kind."""
+        return frozenset(
+            index for index, probe in enumerate(self._probes) if not probe.handlers and index not in self.found.indexes
+        )
+
     def delivers(self, index: int) -> bool | None:
         """Whether a probe's events are wanted; None where the probe knows by itself."""
         if index in self.found.indexes:
             return True
+        if self.records:
+            # A recording has every event, but for those of probes that a span is made of and nothing else.
+            probe = self._probes[index]
+            is_for_a_span = id(probe) in feeding(self._probes) and not probe.captures_events and not probe.aggregates
+            return None if is_for_a_span else True
         return False if index in self._unread else None
 
     def plan(self, session: Session, events: Sequence[Mapping[str, Any]], spec: SessionSpec) -> handling.Plan:

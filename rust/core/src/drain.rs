@@ -158,6 +158,11 @@ fn run(mut pump: Pump, shared: &Shared) {
 fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
     let mut idle_turns = 0_u32;
     loop {
+        while !pump.has_room(PAUSE) {
+            if !shared.report(pump, Duration::ZERO) {
+                return Ok(());
+            }
+        }
         let turn = pump.turn(false)?;
         idle_turns = if turn.bytes == 0 { idle_turns.saturating_add(1) } else { 0 };
         let pause = match turn.bytes {

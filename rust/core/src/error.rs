@@ -53,6 +53,14 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
+    /// A recording can't be read, or written on.
+    #[error("at byte {offset}: {message}")]
+    Recording {
+        /// From the beginning of the file.
+        offset: u64,
+        /// What is wrong there, and what could be saved.
+        message: String,
+    },
     /// More than one thing is wrong; all of it at once.
     #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several {

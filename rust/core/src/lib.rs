@@ -15,6 +15,7 @@ pub mod merge;
 pub mod names;
 pub mod pump;
 pub mod queue;
+pub mod recording;
 pub mod report;
 pub mod sink;
 pub mod source;

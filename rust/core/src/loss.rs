@@ -1,9 +1,12 @@
 //! The ledger: what became of every hit. In: the kernel's rows, and the user side's numbers. Out: rows that balance.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Layouts;
 
 /// The account of one target of one probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Row {
     /// Index of the probe in the spec.
     pub probe: u32,

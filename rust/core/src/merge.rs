@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::{Event, Layouts, Record};
+use crate::recording::Recorder;
 use crate::sink::Sink;
 use crate::source::{Entry, Progress, Run, Source};
 use crate::stack::StackTable;
@@ -25,6 +26,7 @@ pub struct Merge {
     late: Vec<u64>,
     /// Bytes that the sources gave so far, for the offsets of errors.
     offset: u64,
+    recorder: Option<Recorder>,
 }
 
 struct Feed {
@@ -64,12 +66,22 @@ impl Merge {
         let fresh = Progress { drained: false, ended: false, watermark: 0 };
         let late = vec![0; layouts.len()];
         let sources = sources.into_iter().map(|source| Feed { source, progress: fresh }).collect();
-        Self { sources, layouts, stacks, held: Held::default(), watermark: 0, late, offset: 0 }
+        Self { sources, layouts, stacks, held: Held::default(), watermark: 0, late, offset: 0, recorder: None }
     }
 
     /// Tells the sources, before the first turn, that the events with this id are wanted for these columns alone.
     pub fn project(&mut self, id: u16, columns: &[u32]) {
         self.sources.iter_mut().for_each(|feed| feed.source.project(id, columns));
+    }
+
+    /// Tells it, from the first turn on, what every source gives, and what was let go.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// Hands over what was recorded, and waits where the disk is slow.
+    pub fn flush_recording(&mut self) -> Result<(), Error> {
+        self.recorder.as_mut().map_or(Ok(()), Recorder::flush)
     }
 
     /// Reads every source once and delivers what is certain to be complete; with `flush`, everything.
@@ -80,7 +92,11 @@ impl Merge {
         let read = self.read(sink);
         let everything = flush || self.held.is_too_much() || self.sources.iter().all(|feed| feed.progress.ended);
         let least = self.sources.iter().map(|feed| feed.progress.watermark).min();
-        self.deliver(if everything { u64::MAX } else { least.unwrap_or(0) }, sink);
+        let bound = if everything { u64::MAX } else { least.unwrap_or(0) };
+        self.deliver(bound, sink);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.turn(bound);
+        }
         read?;
         Ok(Turn {
             bytes: (self.offset - before) as usize,
@@ -114,7 +130,7 @@ impl Merge {
                 continue;
             }
             let outcome = feed.source.read(run);
-            let mut fault = None;
+            let mut fault = self.recorder.as_mut().and_then(|recorder| recorder.records(run).err());
             for &entry in run.entries() {
                 let bytes = run.record(entry);
                 let record = match self.layouts.get(entry.vouched) {

@@ -10,6 +10,7 @@ use crate::event::{Column, Event, Layouts, Spill, Value};
 use crate::layout::{EventLayout, EventSchema};
 use crate::merge::{Merge, Turn};
 use crate::queue::Queue;
+use crate::recording::Recorder;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::source::rows::{RowColumn, Rows};
@@ -60,15 +61,19 @@ pub struct Outlets {
 impl Outlets {
     /// As a spec wants them.
     pub fn new(spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
+        Self::with_queue(Queue::new(queue_limit(spec)), spec, layouts)
+    }
+
+    /// With a queue that drops nothing, for sources that can wait.
+    pub fn lossless(spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
+        Self::with_queue(Queue::lossless(queue_limit(spec)), spec, layouts)
+    }
+
+    fn with_queue(queue: Queue, spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
         let of_probe = |probe: &crate::spec::ProbeSpec| {
             probe.aggregates.iter().map(|aggregate| Arc::new(Table::of(aggregate))).collect()
         };
-        Self {
-            queue: Queue::new(usize::try_from(spec.limits.queue).unwrap_or(usize::MAX)),
-            tables: spec.probes.iter().map(of_probe).collect(),
-            stacks: Arc::default(),
-            layouts,
-        }
+        Self { queue, tables: spec.probes.iter().map(of_probe).collect(), stacks: Arc::default(), layouts }
     }
 }
 
@@ -79,11 +84,29 @@ pub struct Pump {
     plans: Vec<Plan>,
     tables: Vec<Arc<Table>>,
     builder: BatchBuilder,
+    replays: bool,
+}
+
+/// What a pump does beside moving events.
+#[derive(Default)]
+pub struct Extras {
+    /// What records them.
+    pub recorder: Option<Recorder>,
+    /// The probes, by index, whose events nobody reads here: they are recorded only.
+    pub unread: Vec<u32>,
+    /// The sources are a recording: nothing is urgent, and nothing may be dropped.
+    pub replays: bool,
 }
 
 impl Pump {
     /// Between these.
     pub fn new(spec: &SessionSpec, sources: Vec<Box<dyn Source>>, outlets: Arc<Outlets>) -> Self {
+        Self::with(spec, sources, outlets, Extras::default())
+    }
+
+    /// Between these, with more.
+    pub fn with(spec: &SessionSpec, sources: Vec<Box<dyn Source>>, outlets: Arc<Outlets>, extras: Extras) -> Self {
+        let Extras { recorder, unread, replays } = extras;
         let (layouts, stacks) = (Arc::clone(&outlets.layouts), Arc::clone(&outlets.stacks));
         let mut tables = Vec::new();
         let mut first_of_probe = Vec::new();
@@ -105,8 +128,10 @@ impl Pump {
             let addition =
                 |(index, columns): &(usize, Vec<u32>)| Addition::new(first + index, layout, columns, &wanted);
             let additions = columns.iter().map(addition).collect();
-            plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, additions, weight: None };
-            if !probe.deliver {
+            let deliver = probe.deliver && !unread.contains(&schema.probe);
+            plans[usize::from(schema.id)] = Plan { deliver, additions, weight: None };
+            // What is recorded is whole.
+            if !deliver && recorder.is_none() {
                 merge.project(schema.id, &wanted);
             }
         }
@@ -128,8 +153,11 @@ impl Pump {
             let weight = fields.len().checked_sub(1).and_then(|last| Column::new(layout, last));
             plans[usize::from(*id)] = Plan { deliver: false, additions, weight };
         }
+        if let Some(recorder) = recorder {
+            merge.record(recorder);
+        }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
-        Self { merge, outlets, plans, tables, builder }
+        Self { merge, outlets, plans, tables, builder, replays }
     }
 
     /// Reads what there is and lets go of what is certain to be complete; with `flush`, of everything.
@@ -139,10 +167,19 @@ impl Pump {
         let mut end = End { plans: &self.plans, tables, builder: &mut self.builder, queue };
         let turn = self.merge.turn(&mut end, flush);
         drop(end);
-        if let Some(batch) = self.builder.finish() {
+        // A recording's turns may be small, and nobody waits for one of them.
+        let is_due = !self.replays || flush || turn.as_ref().map_or(true, |turn| turn.ended);
+        if is_due && let Some(batch) = self.builder.finish() {
             self.outlets.queue.push(batch);
         }
-        turn
+        // Only now: tables can be read while it waits for the disk.
+        let recorded = self.merge.flush_recording();
+        turn.and_then(|turn| recorded.map(|()| turn))
+    }
+
+    /// Whether there is room for what a turn brings, where nothing may be dropped; waits for it, for a time.
+    pub fn has_room(&self, at_most: Duration) -> bool {
+        !self.replays || self.outlets.queue.wait_for_room(at_most)
     }
 
     /// Waits for more, outside of a turn, so that tables can be read meanwhile. False: it didn't wait.
@@ -164,6 +201,10 @@ impl Pump {
     pub fn outlets(&self) -> &Arc<Outlets> {
         &self.outlets
     }
+}
+
+fn queue_limit(spec: &SessionSpec) -> usize {
+    usize::try_from(spec.limits.queue).unwrap_or(usize::MAX)
 }
 
 /// The columns of all keys and values, each once.

@@ -16,6 +16,9 @@ pub struct Queue {
     state: Mutex<State>,
     ready: Condvar,
     limit: usize,
+    /// Whether who pushes sees to it that there is room.
+    is_lossless: bool,
+    roomy: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -68,14 +71,29 @@ pub enum Popped {
 impl Queue {
     /// A queue for so many bytes of batches.
     pub fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), ready: Condvar::new(), limit }
+        Self { state: Mutex::default(), ready: Condvar::new(), limit, is_lossless: false, roomy: Condvar::new() }
+    }
+
+    /// One that never drops: who pushes waits for room before.
+    pub fn lossless(limit: usize) -> Self {
+        Self { is_lossless: true, ..Self::new(limit) }
+    }
+
+    /// Waits until less is queued than the limit, for a time. Whether that is so.
+    pub fn wait_for_room(&self, at_most: Duration) -> bool {
+        let mut state = self.lock();
+        if state.bytes >= self.limit && !state.batches.is_empty() {
+            state = self.roomy.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.bytes < self.limit || state.batches.is_empty()
     }
 
     /// Appends a batch; one for which there is no room is dropped, and its events are counted. A batch always fits
     /// into an empty queue.
     pub fn push(&self, batch: Batch) {
         let mut state = self.lock();
-        if state.is_closed || (state.bytes + batch.nbytes() > self.limit && !state.batches.is_empty()) {
+        let has_room = self.is_lossless || state.bytes + batch.nbytes() <= self.limit || state.batches.is_empty();
+        if state.is_closed || !has_room {
             for event in batch.events() {
                 let id = usize::from(event.id());
                 if state.dropped.len() <= id {
@@ -107,6 +125,7 @@ impl Queue {
             if let Some(batch) = state.batches.pop_front() {
                 state.bytes -= batch.nbytes();
                 let _ = state.signal();
+                self.roomy.notify_one();
                 return Popped::Batch(batch);
             }
             if state.is_closed {

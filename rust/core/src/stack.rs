@@ -5,9 +5,13 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use hashbrown::HashMap;
+
+use crate::spec::StackSpace;
+use crate::symbol::recorded::Recorded;
+use crate::symbol::{Symbol, named_frames, symbolize_stack};
 
 /// The frames of one stack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,6 +64,8 @@ type Map = HashMap<u64, Arc<Frames>, BuildHasherDefault<ContentHasher>>;
 pub struct StackTable {
     map: RwLock<Map>,
     collisions: AtomicU64,
+    /// Names that came with the stacks, of another time or machine.
+    names: OnceLock<Arc<Recorded>>,
 }
 
 impl StackTable {
@@ -81,6 +87,26 @@ impl StackTable {
     /// The frames behind a hash; none while the definition is pending.
     pub fn get(&self, hash: u64) -> Option<Arc<Frames>> {
         self.read().get(&hash).cloned()
+    }
+
+    /// From now on these are the frames' names, and nothing of this machine is asked. The first ones stay.
+    pub fn name_by(&self, names: Arc<Recorded>) {
+        let _ = self.names.set(names);
+    }
+
+    /// Whether names come from a recording.
+    pub fn is_recorded(&self) -> bool {
+        self.names.get().is_some()
+    }
+
+    /// Names the frames of a stack, innermost first.
+    pub fn symbolize(&self, space: StackSpace, pid: u32, addresses: &[u64]) -> Vec<Symbol> {
+        match self.names.get() {
+            None => symbolize_stack(space, pid, addresses),
+            Some(names) => named_frames(addresses, |places| {
+                names.symbolize(if space == StackSpace::Kernel { 0 } else { pid }, places)
+            }),
+        }
     }
 
     /// Definitions that contradicted an earlier one.

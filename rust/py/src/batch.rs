@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice};
 use spile_bpf::kernel::clock;
 use spile_core::batch::Batch as Buffer;
+use spile_core::recording::Recording;
 
 use crate::columns::Columns;
 use crate::event::Event;
@@ -25,10 +26,15 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Samples the clocks.
-    pub fn new(buffer: Buffer, kinds: Arc<Kinds>) -> Arc<Self> {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let wall_offset = wall.cast_signed() - i128::from(clock::monotonic());
+    /// Samples the clocks; of a recording's events, as it did.
+    pub fn new(buffer: Buffer, kinds: Arc<Kinds>, recording: Option<&Recording>) -> Arc<Self> {
+        let wall_offset = match recording {
+            Some(recording) => recording.wall_offset(buffer.event(0).map_or(0, |event| event.time())),
+            None => {
+                let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+                wall.cast_signed() - i128::from(clock::monotonic())
+            }
+        };
         Arc::new(Self { buffer, kinds, wall_offset })
     }
 

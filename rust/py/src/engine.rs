@@ -16,6 +16,7 @@ use spile_core::layout::{Encoding, EventLayout, EventSchema};
 use spile_core::loss::{self, Row};
 use spile_core::pump::{Outlets, Pump};
 use spile_core::queue::Popped;
+use spile_core::recording::{Recording as Open, record};
 use spile_core::source::Source;
 use spile_core::source::framed::{Account, Numbers, tally};
 use spile_core::source::packed::PackedSource;
@@ -24,6 +25,7 @@ use spile_core::spec::SessionSpec;
 use crate::batch::{Batch, Shared};
 use crate::error::raised;
 use crate::kinds::{self, Kinds};
+use crate::recording::{self, Recording, Tape};
 use crate::systemtap;
 use crate::table::NativeTable;
 
@@ -35,16 +37,18 @@ pub struct Engine {
     spec: SessionSpec,
     kinds: Arc<Kinds>,
     outlets: Arc<Outlets>,
-    origin: Mutex<Origin>,
+    /// Shared with what samples the ledger for a recording.
+    origin: Arc<Mutex<Origin>>,
     /// What a script's stream tells of itself.
     account: Option<Arc<Account>>,
+    tape: Tape,
     drain: OnceLock<Drain>,
     /// Where aggregates are kept in the kernel.
     collector: OnceLock<Collector>,
 }
 
 /// Where events come from.
-enum Origin {
+pub enum Origin {
     /// The running kernel.
     Bpf(Box<Bpf>),
     /// Streams, until they are started.
@@ -67,8 +71,9 @@ impl Engine {
             spec,
             kinds,
             outlets: Arc::new(outlets),
-            origin: Mutex::new(origin),
+            origin: Arc::new(Mutex::new(origin)),
             account: None,
+            tape: Tape::default(),
             drain: OnceLock::new(),
             collector: OnceLock::new(),
         })
@@ -97,7 +102,7 @@ impl Engine {
             Origin::Streams(sources) => std::mem::take(sources),
             Origin::Stopped(..) => return Err(Error::engine("this engine has been stopped")),
         };
-        let drain = Drain::spawn(Pump::new(&self.spec, sources, Arc::clone(&self.outlets)))?;
+        let drain = Drain::spawn(Pump::with(&self.spec, sources, Arc::clone(&self.outlets), self.tape.extras()))?;
         if self.drain.set(drain).is_err() {
             return Err(Error::engine("this engine has been started already"));
         }
@@ -124,6 +129,7 @@ impl Engine {
         if let Some(collector) = self.collector.get() {
             collector.finish();
         }
+        self.tape.stop();
         match self.drain.get() {
             Some(drain) => drain.finish(),
             None => self.outlets.queue.close(),
@@ -132,9 +138,11 @@ impl Engine {
             bpf.detach();
             let (rows, children, explained) = (bpf.ledger(), bpf.lost_children(), bpf.explain());
             let last = rows.as_ref().cloned().unwrap_or_default();
-            *origin = Origin::Stopped(last, children.as_ref().copied().unwrap_or_default(), explained);
-            outcome = outcome.and(rows.map(drop)).and(children.map(drop));
+            let lost_children = children.as_ref().copied().unwrap_or_default();
+            outcome = outcome.and(rows.map(drop)).and(children.map(drop)).and(self.tape.close(&last, lost_children));
+            *origin = Origin::Stopped(last, lost_children, explained);
         }
+        // A recording's failure is told once: by whoever reads, or here.
         outcome.and_then(|()| self.failure().map_or(Ok(()), Err))
     }
 
@@ -147,9 +155,10 @@ impl Engine {
         let mut rows = match &*self.lock() {
             Origin::Bpf(bpf) => bpf.ledger()?,
             Origin::Stopped(rows, ..) => rows.clone(),
-            Origin::Streams(_) => {
-                self.account.as_ref().map(|account| account.rows(&self.outlets.layouts)).unwrap_or_default()
-            }
+            Origin::Streams(_) => match &self.account {
+                Some(account) => account.rows(&self.outlets.layouts),
+                None => self.tape.recording().map_or_else(Vec::new, Open::rows),
+            },
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
         loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
@@ -234,6 +243,46 @@ impl Engine {
         Ok(Self { account: Some(account), ..engine })
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (recording, spec, unread, classes = None))]
+    fn replay(
+        py: Python<'_>,
+        recording: &Recording,
+        spec: &str,
+        unread: Vec<u32>,
+        classes: Option<Vec<Option<Py<PyType>>>>,
+    ) -> PyResult<Self> {
+        let spec = SessionSpec::from_json(spec).map_err(raised)?;
+        let (outlets, source, tape) = Tape::replay(recording, &spec, unread).map_err(raised)?;
+        let names = &recording.open.head().names;
+        let engine = Self::new(py, spec, Origin::Streams(vec![source]), outlets, names, classes)?;
+        Ok(Self { tape, ..engine })
+    }
+
+    /// Lets it record into an empty file, from its start on.
+    #[pyo3(signature = (descriptor, path, compress, unread))]
+    fn record(&self, py: Python<'_>, descriptor: i32, path: &str, compress: bool, unread: Vec<u32>) -> PyResult<()> {
+        let begin = || {
+            let file = recording::file(descriptor)?;
+            let head = recording::head(&self.spec, &self.outlets.layouts, &self.lock())?;
+            let sampler = recording::sampler(Arc::downgrade(&self.origin));
+            self.tape.record(record(file, path, compress, &head, Arc::clone(&self.outlets.layouts), sampler)?, unread);
+            Ok(())
+        };
+        py.detach(begin).map_err(raised)
+    }
+
+    /// Whether its events are those of a recording.
+    #[getter]
+    fn replays(&self) -> bool {
+        self.tape.recording().is_some()
+    }
+
+    /// What whoever reads a replay has to know of its recording's end.
+    fn warnings(&self) -> Vec<String> {
+        self.tape.recording().map_or_else(Vec::new, Open::warnings)
+    }
+
     /// What a script says of itself.
     #[getter]
     fn ready(&self) -> bool {
@@ -289,7 +338,10 @@ impl Engine {
     fn next_batch(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Batch>> {
         let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         match self.pop(py, timeout)? {
-            Popped::Batch(buffer) => Ok(Some(Batch { shared: Shared::new(buffer, Arc::clone(&self.kinds)) })),
+            Popped::Batch(buffer) => {
+                let shared = Shared::new(buffer, Arc::clone(&self.kinds), self.tape.recording());
+                Ok(Some(Batch { shared }))
+            }
             Popped::Nothing => Ok(None),
             Popped::Ended => self.failure().map_or(Ok(None), |error| Err(raised(error))),
         }
@@ -305,15 +357,13 @@ impl Engine {
 
     fn drain(&self, py: Python<'_>) {
         let Some(drain) = self.drain.get() else { return };
+        // Another machine's clock, perhaps.
+        let is_foreign = self.account.is_some() || self.tape.recording().is_some();
         py.detach(|| {
             if let Some(collector) = self.collector.get() {
                 collector.wait();
             }
-            match self.account {
-                // Another machine's clock, perhaps.
-                Some(_) => drain.wait_for_turns(),
-                None => drain.wait_for(clock::monotonic()),
-            }
+            if is_foreign { drain.wait_for_turns() } else { drain.wait_for(clock::monotonic()) }
         });
     }
 
@@ -376,7 +426,7 @@ impl Engine {
         py.detach(|| match &*self.lock() {
             Origin::Bpf(bpf) => bpf.lost_children(),
             Origin::Stopped(_, children, _) => Ok(*children),
-            Origin::Streams(_) => Ok(0),
+            Origin::Streams(_) => Ok(self.tape.recording().map_or(0, Open::lost_children)),
         })
         .map_err(raised)
     }

@@ -27,6 +27,7 @@ fn exception(py: Python<'_>, error: Error) -> PyResult<PyErr> {
         Error::Privilege { message } => ("PrivilegeError", (message,).into_pyobject(py)?),
         Error::Engine { message, log } => ("EngineError", (message, log).into_pyobject(py)?),
         Error::Stream { offset, message } => ("StreamError", (message, offset).into_pyobject(py)?),
+        Error::Recording { offset, message } => ("RecordingError", (message, offset).into_pyobject(py)?),
         Error::Several { .. } => return Ok(PyRuntimeError::new_err(text)),
     };
     let options =

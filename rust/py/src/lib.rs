@@ -14,6 +14,7 @@ mod event;
 mod functions;
 mod integers;
 mod kinds;
+mod recording;
 mod stack;
 mod systemtap;
 mod table;
@@ -41,6 +42,8 @@ mod _native {
     use super::functions::{
         doctor, flamegraph, list_probes, nearest, probe_fields, spec_schema, symbolize, verify_spec,
     };
+    #[pymodule_export]
+    use super::recording::Recording;
     #[pymodule_export]
     use super::stack::{Frame, Stack, restore_stack};
     #[pymodule_export]

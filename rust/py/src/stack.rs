@@ -9,7 +9,11 @@ use pyo3::types::{PyList, PySlice, PyTuple};
 use spile_core::aggregate::Part;
 use spile_core::spec::StackSpace;
 use spile_core::stack::{Frames, StackTable};
-use spile_core::symbol::{KernelSymbolizer, Symbol, symbolize_stack};
+use spile_core::symbol::recorded::{NamedAddress, Recorded, places};
+use spile_core::symbol::{KernelSymbolizer, Symbol};
+
+/// A frame's name, the bytes from its start, the module.
+type Brought = Option<(String, u64, Option<String>)>;
 
 #[pyclass(frozen, sequence, module = "spile._native")]
 pub struct Stack {
@@ -54,8 +58,8 @@ impl Stack {
     /// Why a kernel stack's frames can't have names.
     fn hidden(&self) -> Option<String> {
         match self.space {
-            StackSpace::Kernel => KernelSymbolizer::shared().explain_restriction(),
-            StackSpace::User => None,
+            StackSpace::Kernel if !self.stacks.is_recorded() => KernelSymbolizer::shared().explain_restriction(),
+            _ => None,
         }
     }
 
@@ -66,11 +70,18 @@ impl Stack {
     }
 
     fn frame(&self, depth: usize, address: u64) -> Frame {
-        Frame { address, depth, space: self.space, pid: self.process(), symbol: OnceLock::new() }
+        let (stacks, pid) = (Arc::clone(&self.stacks), self.process());
+        Frame { stacks, address, depth, space: self.space, pid, symbol: OnceLock::new() }
     }
 
     fn symbols(&self) -> Vec<Symbol> {
-        symbolize_stack(self.space, self.process(), self.addresses())
+        self.stacks.symbolize(self.space, self.process(), self.addresses())
+    }
+
+    /// The names that go along where the stack goes; none for a stack of this machine, which is asked anew.
+    fn brought(&self) -> Option<Vec<Brought>> {
+        let named = |symbol: Symbol| symbol.name.map(|name| (name, symbol.offset, symbol.module));
+        self.stacks.is_recorded().then(|| self.symbols().into_iter().map(named).collect())
     }
 }
 
@@ -172,17 +183,28 @@ impl Stack {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let restore = py.import("spile._native")?.getattr("restore_stack")?;
-        let parts = (self.space(), self.process(), self.hash, self.address_tuple(py)?);
+        let parts = (self.space(), self.process(), self.hash, self.address_tuple(py)?, self.brought());
         Ok((restore, parts.into_pyobject(py)?))
     }
 }
 
-/// Puts a pickled or copied stack together.
+/// Puts a pickled or copied stack together; `names` are those of its frames, where they came from a recording.
 #[pyfunction]
-#[pyo3(signature = (space, pid, id, addresses, /))]
-pub fn restore_stack(space: &str, pid: u32, id: u64, addresses: Vec<u64>) -> Stack {
+#[pyo3(signature = (space, pid, id, addresses, names = None, /))]
+pub fn restore_stack(space: &str, pid: u32, id: u64, addresses: Vec<u64>, names: Option<Vec<Brought>>) -> Stack {
     let space = if space == space_name(StackSpace::User) { StackSpace::User } else { StackSpace::Kernel };
     let stack = Stack::new(Arc::default(), id, space);
+    if let Some(names) = names {
+        let owner = if space == StackSpace::User { pid } else { 0 };
+        let mut recorded = Recorded::default();
+        recorded.add(places(&addresses).zip(names).enumerate().filter_map(|(depth, (address, name))| {
+            let (name, offset, module) = name?;
+            // Of a caller the offset is that behind the call.
+            let offset = offset.saturating_sub(u64::from(depth > 0));
+            Some(NamedAddress { pid: owner, address, name, offset, module })
+        }));
+        stack.stacks.name_by(Arc::new(recorded));
+    }
     if !addresses.is_empty() {
         let _ = stack.frames.set(Arc::new(Frames { pid, addresses: addresses.into() }));
     }
@@ -198,6 +220,7 @@ fn space_name(space: StackSpace) -> &'static str {
 
 #[pyclass(frozen, eq, hash, module = "spile._native")]
 pub struct Frame {
+    stacks: Arc<StackTable>,
     address: u64,
     /// From the innermost, 0, whose address is no return address.
     depth: usize,
@@ -224,7 +247,7 @@ impl Frame {
             // The place before it makes this one a caller's.
             let addresses = [0, self.address];
             let known = if self.depth == 0 { &addresses[1..] } else { &addresses[..] };
-            symbolize_stack(self.space, self.pid, known).pop().unwrap_or_default()
+            self.stacks.symbolize(self.space, self.pid, known).pop().unwrap_or_default()
         })
     }
 }

@@ -33,7 +33,7 @@ pub fn sources(
 }
 
 /// A descriptor of our own, so that the caller may close theirs.
-fn duplicate(descriptor: i32) -> std::io::Result<OwnedFd> {
+pub fn duplicate(descriptor: i32) -> std::io::Result<OwnedFd> {
     if descriptor < 0 {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is negative"));
     }

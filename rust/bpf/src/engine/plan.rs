@@ -182,7 +182,8 @@ pub(super) fn suffixed(mut error: Error, suffix: &str) -> Error {
         | Error::Unsupported { message }
         | Error::Privilege { message }
         | Error::Engine { message, .. }
-        | Error::Stream { message, .. } => message.push_str(suffix),
+        | Error::Stream { message, .. }
+        | Error::Recording { message, .. } => message.push_str(suffix),
         Error::Several { .. } => {}
     }
     error

@@ -152,6 +152,13 @@ impl Run {
         self.bytes.get(start..start + entry.length as usize).unwrap_or_default()
     }
 
+    /// The bytes of entries whose records stand one behind the other, as a source puts them.
+    pub(crate) fn in_a_row(&self, entries: &[Entry]) -> Option<&[u8]> {
+        let (first, last) = (entries.first()?, entries.last()?);
+        let bytes = self.bytes.get(first.start as usize..last.start as usize + last.length as usize)?;
+        (entries.iter().map(|entry| entry.length as usize).sum::<usize>() == bytes.len()).then_some(bytes)
+    }
+
     /// Forgets the records and keeps the memory.
     pub fn clear(&mut self) {
         self.end = 0;

@@ -5,6 +5,7 @@
 
 pub mod kallsyms;
 mod process;
+pub mod recorded;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -103,17 +104,17 @@ impl KernelSymbolizer {
     }
 }
 
-/// Names the frames of a stack, innermost first.
-///
-/// All but the innermost are return addresses: where a call was the last thing that a function did, they lie behind its
-/// end. The call itself is looked up, one byte before, as the kernel's own `%pB` does.
+/// Names the frames of a stack of this machine, innermost first; see [`recorded::places`].
 pub fn symbolize_stack(space: StackSpace, pid: u32, addresses: &[u64]) -> Vec<Symbol> {
-    let place = |(depth, address): (usize, &u64)| address.saturating_sub(u64::from(depth > 0));
-    let places: Vec<u64> = addresses.iter().enumerate().map(place).collect();
-    let mut symbols = match space {
-        StackSpace::Kernel => KernelSymbolizer::shared().symbolize(&places),
-        StackSpace::User => symbolize_user(pid, &places).unwrap_or_else(|| vec![Symbol::default(); places.len()]),
-    };
+    named_frames(addresses, |places| match space {
+        StackSpace::Kernel => KernelSymbolizer::shared().symbolize(places),
+        StackSpace::User => symbolize_user(pid, places).unwrap_or_else(|| vec![Symbol::default(); places.len()]),
+    })
+}
+
+/// The symbols of the places where frames called, as those of their return addresses.
+pub(crate) fn named_frames(addresses: &[u64], symbolize: impl FnOnce(&[u64]) -> Vec<Symbol>) -> Vec<Symbol> {
+    let mut symbols = symbolize(&recorded::places(addresses).collect::<Vec<_>>());
     for symbol in symbols.iter_mut().skip(1).filter(|symbol| symbol.name.is_some()) {
         symbol.offset += 1;
     }
