@@ -6,16 +6,19 @@ the session connects to the engine's own. Nothing here knows targets, or touches
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from spile.errors import SpecError
 from spile.expr import literal, operand
 from spile.expr.node import Kind, ValueNode
+from spile.expr.shown import form_of
 from spile.expr.wrapper import Expr
 from spile.places import Place
+from spile.shown import Form, ShownTable
 from spile.spec import COUNT, AggregateFunction, AggregateSpec
 
 if TYPE_CHECKING:
+    from spile._native import NativeTable
     from spile.table import Cell, Table
 
     #: What tables have under a key: the plain forms that `NativeTable` documents.
@@ -46,6 +49,8 @@ class Aggregating:
     declared_at: str | None
     aggregates: list[Table[Any, Any] | Cell[Any]]
     _accumulated: list[AggregateSpec]
+    #: For each of them how the parts of its key are shown, and how its value is.
+    _forms: list[tuple[tuple[Form | None, ...], Form | None]]
     _place: Place
 
     @overload
@@ -324,7 +329,16 @@ class Aggregating:
             made = Table(function, (by,) if scalar else by, scalar=scalar, label=self.name)
         self.aggregates.append(made)
         self._accumulated.append(AggregateSpec(function, nodes, of))
+        parts = by if isinstance(by, tuple) else () if by is None else (by,)
+        self._forms.append((tuple(map(form_of, parts)), form_of(value) if function.kind == "top" else None))
         return made
+
+    def _shown(self, number: int, native: NativeTable) -> NativeTable:
+        """A table whose keys, and a list's values, are shown as they were asked for."""
+        forms, item = self._forms[number]
+        if item is None and not any(forms):
+            return native
+        return cast("NativeTable", ShownTable(native, forms, item))
 
     def _key(self, by: Any) -> tuple[ValueNode, ...]:
         try:
