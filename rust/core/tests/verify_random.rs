@@ -131,8 +131,11 @@ fn aggregates() -> impl Strategy<Value = AggregateSpec> {
         (any::<i64>(), any::<i64>(), any::<u64>()).prop_map(|(low, high, step)| Lhist { low, high, step }),
         any::<u32>().prop_map(|size| Top { size }),
     ];
-    (function, prop::option::of(exprs()), vec(exprs(), 0..3))
-        .prop_map(|(function, value, by)| AggregateSpec { function, value, by })
+    (function, prop::option::of(exprs()), vec(exprs(), 0..3)).prop_map(|(function, value, by)| AggregateSpec {
+        function,
+        value,
+        by,
+    })
 }
 
 fn counted(by: Vec<Expr>) -> Vec<AggregateSpec> {
