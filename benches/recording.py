@@ -23,8 +23,8 @@ FRAMES = [struct.Struct(f"<{count}Q") for count in range(128)]
 Stack = tuple[int, ...]
 
 
-def packed(events: int) -> bytes:
-    """The stream. The same one each time."""
+def packed(events: int, pids: int = 4000) -> bytes:
+    """The stream, of so many processes. The same one each time."""
     chance = random.Random(1)
     functions = [0xFFFF_FFFF_8100_0000 + chance.randrange(0x100_0000) for _ in range(600)]
     depths = (6, 7, 8, 8, 8, 9, 10)
@@ -33,7 +33,7 @@ def packed(events: int) -> bytes:
     out, time = bytearray(), 10**12
     for stack in chance.choices(stacks, weights, k=events):
         time += chance.randrange(100, 5000)
-        out += HEAD.pack(1, time, chance.randrange(4000), chance.randrange(1 << 20), chance.randrange(2), len(stack))
+        out += HEAD.pack(1, time, chance.randrange(pids), chance.randrange(1 << 20), chance.randrange(2), len(stack))
         out += FRAMES[len(stack)].pack(*stack)
     return bytes(out)
 
@@ -73,14 +73,14 @@ def call_in_python_without_stacks(data: bytes, handler: Callable[[int, int], Any
         handler(pid, amount)
 
 
-def engine(data: bytes, *, count: bool) -> _native.Engine:
-    """The stream in spile: counted by stack, or delivered."""
+def engine(data: bytes, *, count: bool, by_pid: bool = False) -> _native.Engine:
+    """The stream in spile: counted by stack (and process), or delivered."""
     session = spile.Session()
     probe = session.raw_tracepoint("sys_enter", capture={"pid": spile.pid, "amount": spile.tid})
     if count:
-        probe.count(by=spile.kstack)
+        probe.count(by=(spile.pid, spile.kstack) if by_pid else (spile.kstack,))
     spec = session.spec.to_json()
-    return _native.Engine.stream(_with(spec, count), _schemas(), data)
+    return _native.Engine.stream(_with(spec, count), _schemas([1, 4] if by_pid else [4]), data)
 
 
 def _with(spec: str, count: bool) -> str:
@@ -90,7 +90,7 @@ def _with(spec: str, count: bool) -> str:
     return json.dumps(form)
 
 
-def _schemas() -> str:
+def _schemas(key: list[int]) -> str:
     def column(name: str, size: int, role: str = "capture") -> dict[str, Any]:
         return {"name": name, "type": {"kind": "int", "size": size, "signed": False}, "role": role}
 
@@ -101,4 +101,4 @@ def _schemas() -> str:
         column("cpu", 2, "cpu"),
         {"name": "stack", "type": {"kind": "stack", "space": "kernel"}, "role": "key"},
     ]
-    return json.dumps([{"id": 1, "probe": 0, "target": 0, "fields": columns, "keys": [[4]]}])
+    return json.dumps([{"id": 1, "probe": 0, "target": 0, "fields": columns, "keys": [key]}])

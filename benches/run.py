@@ -1,6 +1,6 @@
 """Prices every step of an event's road, beside a peer in the same run: one table.
 
-python benches/run.py [--json] [--tiny] [--save] [decode_dispatch | stap_pipe | kernel_cost | kernel_tables | startup] …
+python benches/run.py [--json] [--tiny] [--save] [BENCH] …
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import machine
 from price import Row, markdown, table
 
-BENCHES = ("decode_dispatch", "stap_pipe", "kernel_cost", "kernel_tables", "startup")
+BENCHES = ("decode_dispatch", "aggregation", "stap_pipe", "kernel_cost", "kernel_tables", "startup")
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
 

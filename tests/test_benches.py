@@ -39,6 +39,12 @@ def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
     assert all(row["spile"] > 0 and row["peer"] > 0 for row in priced)
 
 
+def test_aggregating_is_priced_beside_polars() -> None:
+    priced = rows("aggregation")
+    assert [row["peer_name"] for row in priced[:2]] == ["30 million/s", "polars group_by"]
+    assert all("reason" in row or row["spile"] > 0 for row in priced)
+
+
 def test_a_scripts_stream_is_priced_beside_cat_and_a_loop_that_counts_the_same() -> None:
     priced = rows("stap_pipe")
     keys = [f"a script's stream, count by {key}" for key in ("pid", "pid", "pid", "stack", "stack", "stack")]

@@ -29,7 +29,7 @@ from .errors import (
     StreamError,
     Unsupported,
 )
-from .expr import Condition, Expr, at_start, between, isin, startswith, string
+from .expr import Condition, Expr, at_start, between, disk, inet, isin, startswith, string, symbol
 from .facade import Systemtap, SystemtapProbe
 from .losses import Losses, ProbeLosses
 from .probe import Probe
@@ -101,9 +101,12 @@ __all__ = [
     "Unsupported",
     "at_start",
     "between",
+    "disk",
     "expr",
+    "inet",
     "isin",
     "replay",
     "startswith",
     "string",
+    "symbol",
 ]

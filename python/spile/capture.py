@@ -15,6 +15,7 @@ from spile.expr.at_start import AtStart
 from spile.expr.context import Context
 from spile.expr.field import Field
 from spile.expr.node import ValueNode
+from spile.expr.shown import ShownValue
 from spile.expr.stack import NAMES, StackTrace
 from spile.expr.string import String
 from spile.expr.wrapper import Condition, Expr
@@ -138,9 +139,11 @@ def _checked(value: Any, place: str | int) -> Expr[Any]:
             _refuse(f"{value!a} is a string: say expr({value!a}), or name the capture itself", place)
         _refuse(f"a capture is an expression, such as utime or arg.count, not {operand.described(value)}", place)
     try:
-        operand.value(value, "capture=")
+        node = operand.value(value, "capture=")
     except SpecError as error:
         _refuse(error.message, place)
+    if isinstance(value, ShownValue):
+        _refuse(f"symbol(), disk() and inet() are for keys, and events carry numbers: capture {node.spell()}", place)
     return value
 
 

@@ -1,10 +1,12 @@
 """Cgroups by their paths: where this machine has its one unified hierarchy, and what a path in it is called inside.
 
-In: a path, as the file system or ``/proc/PID/cgroup`` spells it, or an id. Out: the id that the kernel compares.
+In: a path, as the file system or ``/proc/PID/cgroup`` spells it, or an id. Out: the id that the kernel compares; the
+paths of ids.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -36,6 +38,21 @@ def cgroup_id(cgroup: str | os.PathLike[str] | int) -> int:
         if found.st_dev in devices and path.is_dir():
             return found.st_ino
     raise SpecError(f"there is no cgroup {os.fspath(given)!r} in the cgroup2 hierarchy at {roots[0]}", "target.cgroup")
+
+
+def cgroup_paths() -> dict[int, str]:
+    """The path of each cgroup in the hierarchy, by its id; none where there is no cgroup2."""
+    roots = mounts(Path(_MOUNTS).read_text(encoding="utf-8", errors="surrogateescape"))
+    if not roots:
+        return {}
+    found = {roots[0].stat().st_ino: "/"}
+    # One that goes away meanwhile has no path any more.
+    for folder, names, _ in os.walk(roots[0]):
+        for name in names:
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):
+                found[path.stat().st_ino] = f"/{path.relative_to(roots[0])}"
+    return found
 
 
 def mounts(table: str) -> list[Path]:

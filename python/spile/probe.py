@@ -91,6 +91,7 @@ class Probe(Aggregating, Generic[E_co]):
         self.aggregates: list[Table[Any, Any] | Cell[Any]] = []
         """What is accumulated, in order."""
         self._accumulated: list[AggregateSpec] = []
+        self._forms = []
         self.event_class: type[Any] | None = None
         """The `Event` subclass that was given as ``capture=``."""
         try:

@@ -424,7 +424,7 @@ class Session(Recordable):
     def _bind_tables(self, running: Running) -> None:
         for index, probe in enumerate(self._probes):
             for number, aggregate in enumerate(probe.aggregates):
-                aggregate._bind(running.engine.table(index, number), running.refresh)
+                aggregate._bind(probe._shown(number, running.engine.table(index, number)), running.refresh)
 
     def _concluded_loop(self) -> None:
         """A loop has come to its end; without 'with', nobody else will report losses."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import os
 
     from ._native import NativeTable
+    from .spec import AggregateFunction
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,9 +25,11 @@ Row = tuple[tuple[Any, ...], int]
 class Aggregate:
     """What `Table` and `Cell` share: the declaration, and later the native table behind it."""
 
-    def __init__(self, function: str, by: tuple[Any, ...] | None, *, scalar: bool = False, label: str = "") -> None:
+    def __init__(
+        self, function: AggregateFunction, by: tuple[Any, ...] | None, *, scalar: bool = False, label: str = ""
+    ) -> None:
         self.function = function
-        """What is accumulated: ``"count"``."""
+        """What is accumulated, with its parameters."""
         self.by = by
         """The expressions of the key; None for a single cell."""
         self.scalar = scalar

@@ -18,6 +18,7 @@ from spile.errors import SpecError
 from spile.expr import captures, context, literal, operand, units
 from spile.expr.functions import at_start, between, isin, startswith, string
 from spile.expr.path import Path
+from spile.expr.shown import disk, inet, symbol
 from spile.expr.wrapper import Condition, Expr
 from spile.near import proposal
 
@@ -27,9 +28,12 @@ MAX_LENGTH = 4096
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "at_start": at_start,
     "between": between,
+    "disk": disk,
+    "inet": inet,
     "isin": isin,
     "startswith": startswith,
     "string": string,
+    "symbol": symbol,
 }
 NAMES: dict[str, Any] = {
     "arg": captures.arg,
@@ -69,8 +73,8 @@ def expr(text: str, /) -> Any:
 
     Python's grammar, with the names of captures (``pid``, ``comm``, ``arg.count``, ``kstack[:8]`` …), literal integers
     and strings, the operators of `Expr` and `Condition`, ``and or not in``, chained comparisons, the units ``us ms s``
-    and the functions ``at_start between isin startswith string``. No Python is evaluated. ``where=expr("pid == 42")``
-    means the same as ``where=pid == 42``.
+    and the functions ``at_start between disk inet isin startswith string symbol``. No Python is evaluated.
+    ``where=expr("pid == 42")`` means the same as ``where=pid == 42``.
 
     Raises SpecError, which shows the column, for everything else.
     """

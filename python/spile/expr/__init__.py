@@ -28,6 +28,7 @@ from spile.expr.captures import (
     utime,
 )
 from spile.expr.functions import at_start, between, isin, startswith, string
+from spile.expr.shown import disk, inet, symbol
 from spile.expr.units import ms, s, us
 from spile.expr.wrapper import Condition, Expr
 
@@ -40,9 +41,11 @@ __all__ = [
     "cgroup",
     "comm",
     "cpu",
+    "disk",
     "elapsed",
     "error",
     "gid",
+    "inet",
     "isin",
     "kstack",
     "ms",
@@ -54,6 +57,7 @@ __all__ = [
     "startswith",
     "stime",
     "string",
+    "symbol",
     "task",
     "tid",
     "timestamp",

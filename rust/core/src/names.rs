@@ -1,6 +1,6 @@
-//! Names of numbers: an enumeration's values, errors.
+//! Names of numbers: an enumeration's values, errors, system calls.
 //!
-//! In: a table from whoever knows it (types, a tracepoint's `format`, the list of errors here). Out: the name of a value
+//! In: a table from whoever knows it (types, a tracepoint's `format`, the lists of errors and system calls here). Out: the name of a value
 //! and the value of a name. A column carries its table once; events carry numbers.
 
 use std::sync::{Arc, OnceLock};
@@ -25,6 +25,48 @@ const INNER_ERRORS: &str = "ERESTARTSYS ERESTARTNOINTR ERESTARTNOHAND ENOIOCTLCM
 /// The number of the first of them.
 const FIRST_INNER: i128 = 512;
 
+/// System calls of x86-64, in the order of their numbers from 0 (arch/x86/entry/syscalls/syscall_64.tbl).
+const SYSCALLS: &str = "read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn
+    ioctl pread64 pwrite64 readv writev access pipe select sched_yield mremap msync mincore madvise shmget shmat shmctl
+    dup dup2 pause nanosleep getitimer alarm setitimer getpid sendfile socket connect accept sendto recvfrom sendmsg
+    recvmsg shutdown bind listen getsockname getpeername socketpair setsockopt getsockopt clone fork vfork execve exit
+    wait4 kill uname semget semop semctl shmdt msgget msgsnd msgrcv msgctl fcntl flock fsync fdatasync truncate
+    ftruncate getdents getcwd chdir fchdir rename mkdir rmdir creat link unlink symlink readlink chmod fchmod chown
+    fchown lchown umask gettimeofday getrlimit getrusage sysinfo times ptrace getuid syslog getgid setuid setgid geteuid
+    getegid setpgid getppid getpgrp setsid setreuid setregid getgroups setgroups setresuid getresuid setresgid getresgid
+    getpgid setfsuid setfsgid getsid capget capset rt_sigpending rt_sigtimedwait rt_sigqueueinfo rt_sigsuspend
+    sigaltstack utime mknod uselib personality ustat statfs fstatfs sysfs getpriority setpriority sched_setparam
+    sched_getparam sched_setscheduler sched_getscheduler sched_get_priority_max sched_get_priority_min
+    sched_rr_get_interval mlock munlock mlockall munlockall vhangup modify_ldt pivot_root _sysctl prctl arch_prctl
+    adjtimex setrlimit chroot sync acct settimeofday mount umount2 swapon swapoff reboot sethostname setdomainname iopl
+    ioperm create_module init_module delete_module get_kernel_syms query_module quotactl nfsservctl getpmsg putpmsg
+    afs_syscall tuxcall security gettid readahead setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr
+    llistxattr flistxattr removexattr lremovexattr fremovexattr tkill time futex sched_setaffinity sched_getaffinity
+    set_thread_area io_setup io_destroy io_getevents io_submit io_cancel get_thread_area lookup_dcookie epoll_create
+    epoll_ctl_old epoll_wait_old remap_file_pages getdents64 set_tid_address restart_syscall semtimedop fadvise64
+    timer_create timer_settime timer_gettime timer_getoverrun timer_delete clock_settime clock_gettime clock_getres
+    clock_nanosleep exit_group epoll_wait epoll_ctl tgkill utimes vserver mbind set_mempolicy get_mempolicy mq_open
+    mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr kexec_load waitid add_key request_key keyctl
+    ioprio_set ioprio_get inotify_init inotify_add_watch inotify_rm_watch migrate_pages openat mkdirat mknodat fchownat
+    futimesat newfstatat unlinkat renameat linkat symlinkat readlinkat fchmodat faccessat pselect6 ppoll unshare
+    set_robust_list get_robust_list splice tee sync_file_range vmsplice move_pages utimensat epoll_pwait signalfd
+    timerfd_create eventfd fallocate timerfd_settime timerfd_gettime accept4 signalfd4 eventfd2 epoll_create1 dup3 pipe2
+    inotify_init1 preadv pwritev rt_tgsigqueueinfo perf_event_open recvmmsg fanotify_init fanotify_mark prlimit64
+    name_to_handle_at open_by_handle_at clock_adjtime syncfs sendmmsg setns getcpu process_vm_readv process_vm_writev
+    kcmp finit_module sched_setattr sched_getattr renameat2 seccomp getrandom memfd_create kexec_file_load bpf execveat
+    userfaultfd membarrier mlock2 copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx
+    io_pgetevents rseq uretprobe";
+/// Those that all architectures have given one number to.
+const COMMON_SYSCALLS: &str =
+    "pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen fsconfig fsmount
+    fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr
+    quotactl_fd landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret process_mrelease
+    futex_waitv set_mempolicy_home_node cachestat fchmodat2 map_shadow_stack futex_wake futex_wait futex_requeue
+    statmount listmount lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat
+    removexattrat open_tree_attr file_getattr file_setattr";
+/// The number of the first of them.
+const FIRST_COMMON: i128 = 424;
+
 /// How alike (1 is equal) a name must be to be proposed.
 const LEAST_LIKE: f64 = 0.75;
 /// So many are proposed.
@@ -47,13 +89,23 @@ impl ValueNames {
     /// The names of errors, as positive numbers.
     pub fn of_errors() -> Self {
         static TABLE: OnceLock<ValueNames> = OnceLock::new();
-        let numbered =
-            |names: &'static str, first| (first..).zip(names.split_whitespace()).filter(|pair| pair.1 != "-");
-        let table = || {
-            let all = numbered(ERRORS, 1).chain(numbered(INNER_ERRORS, FIRST_INNER));
-            Self::new(all.map(|(value, name)| (value, name.to_owned())))
-        };
-        TABLE.get_or_init(table).clone()
+        TABLE.get_or_init(|| Self::numbered([(1, ERRORS), (FIRST_INNER, INNER_ERRORS)])).clone()
+    }
+
+    /// The names of system calls; none for a machine whose numbers aren't known here.
+    pub fn of_syscalls() -> Self {
+        static TABLE: OnceLock<ValueNames> = OnceLock::new();
+        if !cfg!(target_arch = "x86_64") {
+            return Self::default();
+        }
+        TABLE.get_or_init(|| Self::numbered([(0, SYSCALLS), (FIRST_COMMON, COMMON_SYSCALLS)])).clone()
+    }
+
+    /// Lists of names, each numbered from its first on.
+    fn numbered(lists: [(i128, &'static str); 2]) -> Self {
+        let numbers = |(first, names): (i128, &'static str)| (first..).zip(names.split_whitespace());
+        let named = lists.into_iter().flat_map(numbers).filter(|(_, name)| *name != "-");
+        Self::new(named.map(|(value, name)| (value, name.to_owned())))
     }
 
     /// Whether no value has a name.
@@ -139,6 +191,19 @@ mod tests {
         assert!(names.clone().is_copy_of(&names) && !table(&[]).is_copy_of(&names));
         assert!(ValueNames::of_errors().fitted(4, true).is_copy_of(&ValueNames::of_errors()));
         assert!(ValueNames::default().is_empty() && !names.is_empty());
+    }
+
+    /// As asm/unistd_64.h has them.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn system_calls_have_their_numbers() {
+        let names = ValueNames::of_syscalls();
+        let some = [(0, "read"), (59, "execve"), (110, "getppid"), (202, "futex"), (257, "openat"), (334, "rseq")];
+        let later = [(424, "pidfd_send_signal"), (435, "clone3"), (441, "epoll_pwait2"), (462, "mseal")];
+        for (number, name) in some.into_iter().chain(later) {
+            assert_eq!((names.name(number), names.value(name)), (Some(name), Some(number)));
+        }
+        assert_eq!((names.name(336), names.name(423), names.name(-1)), (None, None, None));
     }
 
     #[test]

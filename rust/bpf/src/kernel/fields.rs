@@ -58,6 +58,15 @@ impl TracepointFields {
     }
 }
 
+impl TracepointFields {
+    /// Whether a field tells which system call it was.
+    fn tells_syscall(&self, field: &str) -> bool {
+        let of =
+            |category: &str| self.target.strip_prefix("tracepoint:").is_some_and(|name| name.starts_with(category));
+        (field == "id" && of("raw_syscalls:")) || (field == "__syscall_nr" && of("syscalls:"))
+    }
+}
+
 impl Fields for TracepointFields {
     fn resolve(&self, path: &[PathStep]) -> Result<Access, Error> {
         let (first, rest) = path.split_first().ok_or_else(|| not_found("arg alone is no field".into()))?;
@@ -98,6 +107,7 @@ impl Fields for TracepointFields {
         let btf = self.btf.as_deref();
         match (rest, field.pointee(), field.enumeration()) {
             ([], ..) if !printed.is_empty() => printed,
+            ([], ..) if self.tells_syscall(&field.name) => ValueNames::of_syscalls(),
             ([], _, Some(name)) => {
                 let found = btf.and_then(|btf| btf.find(|kind| matches!(kind, Kind::Enum | Kind::Enum64), name));
                 found.map_or_else(ValueNames::default, |ty| path::names(ty, &[]))
@@ -181,7 +191,10 @@ impl Fields for RawTracepointFields {
     fn names(&self, path: &[PathStep]) -> ValueNames {
         let named = || {
             let (first, rest) = path.split_first()?;
-            let (_, ty) = self.arguments.get(self.position(first).ok()?)?;
+            let (name, ty) = self.arguments.get(self.position(first).ok()?)?;
+            if self.name == "sys_enter" && name == "id" && rest.is_empty() {
+                return Some(ValueNames::of_syscalls());
+            }
             Some(path::names(self.btf.as_ref()?.get(*ty).ok()?, rest))
         };
         named().unwrap_or_default()
