@@ -17,9 +17,14 @@ __all__ = [
     "NativeTable",
     "Stack",
     "__version__",
+    "bin_bounds",
+    "bin_number",
     "doctor",
+    "estimate_distinct",
     "flamegraph",
     "list_probes",
+    "merge_distinct",
+    "merge_top",
     "nearest",
     "probe_fields",
     "restore_event",
@@ -162,21 +167,36 @@ class Dispatcher:
 
 @final
 class NativeTable:
-    """An aggregate's table in Rust: counts by key. A key is a tuple of int, str and Stack, empty without `by`."""
+    """An aggregate's table in Rust. A key is a tuple of int, str and Stack, empty without `by`.
+
+    What was accumulated under it is, by the aggregate's function, a plain
+
+    * ``count``, ``sum``, ``min``, ``max``: int;
+    * ``avg``: (hits, sum);
+    * ``stats``: (hits, sum, least, greatest);
+    * ``hist``, ``lhist``, ``quantiles``: a dict of hits by bin, in the order of bins (see `bin_bounds`);
+    * ``top``: (hits, [(value, hits, error), …]), most frequent first: a value occurred `hits` times at most, and
+      `error` less at least;
+    * ``distinct``: bytes, a rank for each of 4096 registers (see `estimate_distinct`).
+    """
 
     @property
     def total(self) -> int:
-        """Events counted since the start, those taken included."""
+        """Events that are in it, since the start, those taken included."""
     @property
     def faulted(self) -> int:
-        """Events that were not counted, for a part of their key could not be read."""
+        """Events that are not, for a part of their key or their value could not be read."""
     def __len__(self) -> int: ...
-    def get(self, key: tuple[Any, ...], /) -> int | None: ...
-    def items(self) -> list[tuple[tuple[Any, ...], int]]:
+    def get(self, key: tuple[Any, ...], /) -> Any: ...
+    def items(self) -> list[tuple[tuple[Any, ...], Any]]:
         """One consistent view."""
-    def top(self, n: int) -> list[tuple[tuple[Any, ...], int]]:
-        """The `n` largest, largest first."""
-    def take(self) -> list[tuple[tuple[Any, ...], int]]:
+    def top(self, n: int) -> list[tuple[tuple[Any, ...], Any]]:
+        """The `n` keys of which there is most, those first.
+
+        Most is the greatest number, sum, mean or value; of `stats` the sum counts, of histograms and lists the hits, of
+        `distinct` the estimate.
+        """
+    def take(self) -> list[tuple[tuple[Any, ...], Any]]:
         """Reads and resets, atomically."""
 
 @final
@@ -256,6 +276,30 @@ def restore_event(
 
 def restore_stack(space: str, pid: int, id: int, addresses: Sequence[int], /) -> Stack:
     """For `pickle`."""
+
+def bin_bounds(kind: str, bin: int, low: int = 0, high: int = 0, step: int = 1) -> tuple[int, int]:
+    """The least and the greatest value of a bin, of all 64-bit numbers, signed or not.
+
+    `kind` is ``"hist"``, ``"lhist"`` or ``"quantiles"``; `low`, `high` and `step` are those of ``"lhist"``, whose outer
+    bins are open. Raises ValueError for what has no bins.
+    """
+
+def bin_number(kind: str, value: int, low: int = 0, high: int = 0, step: int = 1) -> int:
+    """The bin of a value; see `bin_bounds`."""
+
+def estimate_distinct(registers: bytes) -> float:
+    """How many different values the registers of ``distinct`` have seen; the standard error is 1.6 %."""
+
+def merge_distinct(one: bytes, other: bytes) -> bytes:
+    """The registers of the union of two sets. Raises ValueError for what is not 4096 bytes."""
+
+def merge_top(
+    size: int, one: tuple[int, list[tuple[Any, int, int]]], other: tuple[int, list[tuple[Any, int, int]]]
+) -> tuple[int, list[tuple[Any, int, int]]]:
+    """The list of two lists' events, of `size` values at most, as `NativeTable` has them; values must be hashable.
+
+    Its bounds hold: a value that only one of them has may be in the other as often as the last one there.
+    """
 
 def nearest(word: str, choices: Sequence[str]) -> list[str]:
     """The choices that are most like `word`, best first, at most three."""

@@ -1,4 +1,4 @@
-"""A probe: what it is attached to, what it captures, when it fires, what is counted on it, who handles it.
+"""A probe: what it is attached to, what it captures, when it fires, who handles it.
 
 In: a declaration, by a session's method and by what follows on the probe itself. Out: a `ProbeSpec` for the engine, and
 the handlers and tables that the session connects. What can be told without a kernel is refused here, with the line of
@@ -10,19 +10,20 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from spile import capture as capturing
 from spile import targets as targeting
+from spile.aggregating import Aggregating
 from spile.errors import SpecError
 from spile.expr import operand
 from spile.expr.logic import And
-from spile.expr.node import ConditionNode, ValueNode
+from spile.expr.node import ConditionNode
 from spile.expr.wrapper import Condition, Expr
 from spile.near import alternatives
 from spile.places import Place
 from spile.span import Pairing
-from spile.spec import ATTACH, COUNT, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, Target
+from spile.spec import ATTACH, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, Target
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -44,11 +45,6 @@ Fields = Mapping[str, Expr[Any]] | Sequence[Expr[Any]] | Literal["*"]
 Where = Condition | Sequence[Condition]
 
 E_co = TypeVar("E_co", bound="Event", covariant=True)
-K = TypeVar("K")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 BatchHandler = TypeVar("BatchHandler", bound="Callable[[Batch], Any]")
 
@@ -65,7 +61,7 @@ class Owner(Protocol):
         """The events of one probe. Raises StateError before the start."""
 
 
-class Probe(Generic[E_co]):
+class Probe(Aggregating, Generic[E_co]):
     """A probe of a session, or a group of them that share everything.
 
     Made by a session's methods (`Session.tracepoint` and so on). `name` is the target's last part unless ``name=`` says
@@ -93,8 +89,8 @@ class Probe(Generic[E_co]):
         self.handlers: list[tuple[str, Callable[..., Any]]] = []
         """What was registered, in order: ``"event"`` or ``"batch"``, and the function."""
         self.aggregates: list[Table[Any, Any] | Cell[Any]] = []
-        """What is counted, in order."""
-        self._by: list[tuple[ValueNode, ...]] = []
+        """What is accumulated, in order."""
+        self._accumulated: list[AggregateSpec] = []
         self.event_class: type[Any] | None = None
         """The `Event` subclass that was given as ``capture=``."""
         try:
@@ -139,8 +135,7 @@ class Probe(Generic[E_co]):
         return function
 
     def _handle(self, kind: str, function: Any) -> None:
-        if self.session is not None:
-            self.session._must_be_declaring()
+        self._must_be_declaring()
         # An expression is callable too, for the sake of its message.
         if operand.node_of(function) is not None or not callable(function):
             raise self._located(SpecError(f"on_{kind} takes a function, not {operand.described(function)}"))
@@ -151,65 +146,6 @@ class Probe(Generic[E_co]):
                 )
             )
         self.handlers.append((kind, function))
-
-    # Counting.
-
-    @overload
-    def count(self, *, by: None = None) -> Cell[int]: ...
-    @overload
-    def count(self, *, by: Expr[K]) -> Table[K, int]: ...
-    @overload
-    def count(self, *, by: tuple[Expr[A]]) -> Table[tuple[A], int]: ...
-    @overload
-    def count(self, *, by: tuple[Expr[A], Expr[B]]) -> Table[tuple[A, B], int]: ...
-    @overload
-    def count(self, *, by: tuple[Expr[A], Expr[B], Expr[C]]) -> Table[tuple[A, B, C], int]: ...
-    @overload
-    def count(self, *, by: tuple[Expr[A], Expr[B], Expr[C], Expr[D]]) -> Table[tuple[A, B, C, D], int]: ...
-    @overload
-    def count(self, *, by: tuple[Expr[Any], ...]) -> Table[tuple[Any, ...], int]: ...
-    def count(self, *, by: Any = None) -> Table[Any, int] | Cell[int]:
-        """Counts the hits, in all or by a key, outside of Python.
-
-        ``by=None`` gives a `Cell`; ``by=comm`` a `Table` whose keys are the values; ``by=(comm, kstack)`` one whose
-        keys are tuples, ``by=(comm,)`` 1-tuples. A hit whose key can't be read is not counted, and the ledger says so.
-
-        Raises SpecError for a key that is no capture, StateError once the session has started.
-        """
-        from spile.table import Cell, Table
-
-        if self.session is not None:
-            self.session._must_be_declaring()
-        nodes = self._key(by)
-        made: Table[Any, int] | Cell[int]
-        if by is None:
-            made = Cell("count", None, label=self.name)
-        else:
-            scalar = not isinstance(by, tuple)
-            made = Table("count", (by,) if scalar else by, scalar=scalar, label=self.name)
-        self.aggregates.append(made)
-        self._by.append(nodes)
-        return made
-
-    def _key(self, by: Any) -> tuple[ValueNode, ...]:
-        try:
-            if by is None:
-                return ()
-            if isinstance(by, list):
-                raise SpecError(f"a key of several parts is a tuple: by=({', '.join(map(repr, by))},)", "by")
-            if isinstance(by, tuple) and not by:
-                raise SpecError("by=() is no key: leave by out to count all hits", "by")
-            nodes = []
-            for index, part in enumerate(by if isinstance(by, tuple) else (by,)):
-                path = f"by[{index}]" if isinstance(by, tuple) else "by"
-                try:
-                    nodes.append(operand.value(part, "by="))
-                except SpecError as error:
-                    raise SpecError(error.message, path) from None
-                self._place.check(nodes[-1], path)
-            return tuple(nodes)
-        except SpecError as error:
-            raise self._located(error) from None
 
     # Reading.
 
@@ -237,8 +173,7 @@ class Probe(Generic[E_co]):
 
     def capture_also(self, name: str, expr: Expr[Any]) -> None:
         """Adds one capture. Raises SpecError for a name that is taken, StateError once the session has started."""
-        if self.session is not None:
-            self.session._must_be_declaring()
+        self._must_be_declaring()
         path = f"capture[{name!r}]"
         try:
             named, _ = capturing.collect({name: expr})
@@ -279,7 +214,7 @@ class Probe(Generic[E_co]):
             targets=targeting.resolved(self.targets, resolve),
             capture=None if isinstance(self.capture, str) else self._named_exprs(),
             condition=self.condition,
-            aggregates=tuple(AggregateSpec(COUNT, by) for by in self._by),
+            aggregates=tuple(self._accumulated),
             deliver=deliver,
             declared_at=self.declared_at,
             span=None if self.pairing is None else self.pairing.spec(indexes or {}),
@@ -291,6 +226,10 @@ class Probe(Generic[E_co]):
         return tuple(NamedExpr(name, operand.value(expr, "capture=")) for name, expr in self.capture)
 
     # Checks.
+
+    def _must_be_declaring(self) -> None:
+        if self.session is not None:
+            self.session._must_be_declaring()
 
     def _check_capture(self) -> None:
         if isinstance(self.capture, str):
@@ -309,9 +248,6 @@ class Probe(Generic[E_co]):
         if attach != "auto" and not all(isinstance(target, Function) for target in self.targets):
             raise SpecError(f"attach= is for functions, and {self.targets[0].spelling} is none: leave it out", "attach")
         return str(attach)
-
-    def _located(self, error: SpecError) -> SpecError:
-        return SpecError(error.message, error.path, error.declared_at or self.declared_at)
 
 
 def caller() -> str | None:

@@ -223,6 +223,12 @@ impl Column {
         let null = if index < 16 { 1 << index } else { 0 };
         Some(Self { ty: field.ty, offset: slot.offset?, null })
     }
+
+    /// Its type.
+    #[inline]
+    pub fn ty(self) -> FieldType {
+        self.ty
+    }
 }
 
 impl FieldType {

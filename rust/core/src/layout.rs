@@ -154,6 +154,15 @@ pub struct EventSchema {
     pub values: Vec<Option<u32>>,
 }
 
+impl EventSchema {
+    /// The columns that an aggregate needs, by its index in the probe: those of its key, and behind them its value's. None
+    /// where there is no such aggregate.
+    pub fn columns(&self, aggregate: usize) -> Option<Vec<u32>> {
+        let value = self.values.get(aggregate).copied().flatten();
+        Some(self.keys.get(aggregate)?.iter().copied().chain(value).collect())
+    }
+}
+
 /// A field's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {

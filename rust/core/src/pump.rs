@@ -20,14 +20,14 @@ use crate::stack::StackTable;
 #[derive(Debug, Default, Clone)]
 struct Plan {
     deliver: bool,
-    counts: Vec<Count>,
+    additions: Vec<Addition>,
     /// Of a table's row, how many hits it stands for.
     weight: Option<Column>,
 }
 
-/// A table, and where the parts of its keys are.
+/// A table, and where the parts of its keys are and the value that it accumulates, which comes behind them.
 #[derive(Debug, Clone)]
-struct Count {
+struct Addition {
     table: usize,
     /// In an event.
     columns: Box<[Option<Column>]>,
@@ -35,11 +35,11 @@ struct Count {
     row: Box<[RowColumn]>,
 }
 
-impl Count {
-    /// By a key of a layout's columns, of which rows have those that are wanted.
-    fn new(table: usize, layout: &EventLayout, key: &[u32], wanted: &[u32]) -> Self {
-        let columns = key.iter().map(|&column| Column::new(layout, column as usize)).collect();
-        let row = key.iter().filter_map(|column| in_row(layout, wanted, *column)).collect();
+impl Addition {
+    /// Of a layout's columns, of which rows have those that are wanted.
+    fn new(table: usize, layout: &EventLayout, columns: &[u32], wanted: &[u32]) -> Self {
+        let row = columns.iter().filter_map(|column| in_row(layout, wanted, *column)).collect();
+        let columns = columns.iter().map(|&column| Column::new(layout, column as usize)).collect();
         Self { table, columns, row }
     }
 }
@@ -61,7 +61,7 @@ impl Outlets {
     /// As a spec wants them.
     pub fn new(spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
         let of_probe = |probe: &crate::spec::ProbeSpec| {
-            probe.aggregates.iter().map(|aggregate| Arc::new(Table::new(aggregate.by.len()))).collect()
+            probe.aggregates.iter().map(|aggregate| Arc::new(Table::of(aggregate))).collect()
         };
         Self {
             queue: Queue::new(usize::try_from(spec.limits.queue).unwrap_or(usize::MAX)),
@@ -97,10 +97,12 @@ impl Pump {
             let schema = &layout.schema;
             let Some(probe) = spec.probes.get(schema.probe as usize) else { continue };
             let first = first_of_probe.get(schema.probe as usize).copied().unwrap_or_default();
-            let counts = schema.keys.iter().take(probe.aggregates.len()).enumerate();
-            let wanted = wanted(counts.clone().map(|(_, key)| key));
-            let counts = counts.map(|(index, key)| Count::new(first + index, layout, key, &wanted));
-            plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, counts: counts.collect(), weight: None };
+            let columns: Vec<Vec<u32>> = (0..probe.aggregates.len()).map_while(|index| schema.columns(index)).collect();
+            let wanted = wanted(&columns);
+            let addition =
+                |(index, columns): (usize, &Vec<u32>)| Addition::new(first + index, layout, columns, &wanted);
+            let additions = columns.iter().enumerate().map(addition).collect();
+            plans[usize::from(schema.id)] = Plan { deliver: probe.deliver, additions, weight: None };
             if !probe.deliver {
                 merge.project(schema.id, &wanted);
             }
@@ -108,9 +110,10 @@ impl Pump {
         for layout in layouts.tallies() {
             let EventSchema { id, probe, target, keys, fields, .. } = &layout.schema;
             let table = first_of_probe.get(*probe as usize).map(|first| first + *target as usize);
-            let counts = table.into_iter().zip(keys).map(|(table, key)| Count::new(table, layout, key, &[])).collect();
+            let addition = |(table, key): (usize, &Vec<u32>)| Addition::new(table, layout, key, &[]);
+            let additions = table.into_iter().zip(keys).map(addition).collect();
             let weight = fields.len().checked_sub(1).and_then(|last| Column::new(layout, last));
-            plans[usize::from(*id)] = Plan { deliver: false, counts, weight };
+            plans[usize::from(*id)] = Plan { deliver: false, additions, weight };
         }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
         Self { merge, outlets, plans, tables, builder }
@@ -150,9 +153,9 @@ impl Pump {
     }
 }
 
-/// The columns of all keys, each once.
-fn wanted<'a>(keys: impl Iterator<Item = &'a Vec<u32>>) -> Vec<u32> {
-    let mut wanted: Vec<u32> = keys.flatten().copied().collect();
+/// The columns of all keys and values, each once.
+fn wanted(columns: &[Vec<u32>]) -> Vec<u32> {
+    let mut wanted: Vec<u32> = columns.iter().flatten().copied().collect();
     wanted.sort_unstable();
     wanted.dedup();
     wanted
@@ -172,21 +175,21 @@ struct End<'a> {
 
 impl End<'_> {
     #[inline]
-    fn count(&mut self, plan: &Plan, event: &Event<'_>) {
-        for count in &plan.counts {
-            if let Some(table) = self.tables.get_mut(count.table) {
-                table.count(event, &count.columns);
+    fn add(&mut self, plan: &Plan, event: &Event<'_>) {
+        for addition in &plan.additions {
+            if let Some(table) = self.tables.get_mut(addition.table) {
+                table.add(event, &addition.columns);
             }
         }
     }
 
-    /// Counts a table's row.
+    /// Adds a table's row.
     #[cold]
-    fn add(&mut self, plan: &Plan, row: &Event<'_>, weight: Column) {
+    fn add_hits(&mut self, plan: &Plan, row: &Event<'_>, weight: Column) {
         let Value::Unsigned(hits) = row.at(weight) else { return };
-        for count in &plan.counts {
-            if let Some(table) = self.tables.get_mut(count.table) {
-                table.add(row, &count.columns, hits);
+        for addition in &plan.additions {
+            if let Some(table) = self.tables.get_mut(addition.table) {
+                table.add_hits(row, &addition.columns, hits);
             }
         }
     }
@@ -197,7 +200,7 @@ impl Sink for End<'_> {
     fn event(&mut self, event: &Event<'_>) -> bool {
         let plans = self.plans;
         let Some(plan) = plans.get(usize::from(event.id())) else { return true };
-        self.count(plan, event);
+        self.add(plan, event);
         if plan.deliver {
             self.builder.push(event);
             if self.builder.is_full()
@@ -209,15 +212,15 @@ impl Sink for End<'_> {
         true
     }
 
-    /// Counts are the same in any order.
+    /// Tables are the same in any order.
     #[inline]
     fn unordered(&mut self, event: &Event<'_>) -> bool {
         let plans = self.plans;
         match plans.get(usize::from(event.id())) {
             Some(plan) if !plan.deliver => {
                 match plan.weight {
-                    None => self.count(plan, event),
-                    Some(weight) => self.add(plan, event, weight),
+                    None => self.add(plan, event),
+                    Some(weight) => self.add_hits(plan, event, weight),
                 }
                 true
             }
@@ -227,9 +230,9 @@ impl Sink for End<'_> {
 
     fn rows(&mut self, id: u16, rows: &Rows) {
         let plans = self.plans;
-        for count in plans.get(usize::from(id)).into_iter().flat_map(|plan| &plan.counts) {
-            if let Some(table) = self.tables.get_mut(count.table) {
-                table.count_rows(rows, &count.row);
+        for addition in plans.get(usize::from(id)).into_iter().flat_map(|plan| &plan.additions) {
+            if let Some(table) = self.tables.get_mut(addition.table) {
+                table.add_rows(rows, &addition.row);
             }
         }
     }

@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use spile_core::Error;
-use spile_core::aggregate::Part;
+use spile_core::aggregate::{Accumulated, Part};
 use spile_core::layout::{Encoding, EventSchema, FieldType, Role};
 use spile_core::pump::{Outlets, Pump};
 use spile_core::source::packed::PackedSource;
@@ -31,7 +31,7 @@ impl<S: Source> Source for Whole<S> {
 }
 
 /// A table, the events that it counted, and those that it didn't.
-type Outcome = (BTreeMap<Vec<Part>, u64>, u64, u64);
+type Outcome = (BTreeMap<Vec<Part>, Accumulated>, u64, u64);
 
 /// Each schema's tables, and the error that ended the stream.
 fn count(schemas: &[EventSchema], source: impl Fn(&Outlets) -> Box<dyn Source>) -> (Vec<Vec<Outcome>>, Option<Error>) {
@@ -108,6 +108,7 @@ fn expected(schemas: &[EventSchema], records: &[(usize, Vec<Datum>)]) -> Vec<Vec
                 None => faulted += 1,
             }
         }
+        let counts = counts.into_iter().map(|(key, count)| (key, Accumulated::Count(count))).collect();
         (counts, total, faulted)
     };
     schemas

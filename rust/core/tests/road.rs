@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use road_support::{Script, definition, layout, record, usual};
-use spile_core::aggregate::Part;
+use spile_core::aggregate::{Accumulated, Part};
 use spile_core::drain::Drain;
 use spile_core::event::{Event, Layouts, Record, Value};
 use spile_core::layout::{FieldType, STACK_DEFINITION};
@@ -170,16 +170,17 @@ fn tables_count_by_what_their_columns_hold() {
     let mut pump = Pump::new(&spec, vec![source.boxed()], Arc::clone(&outlets));
     pump.turn(false).unwrap();
     let [by_stack, by_pair] = &outlets.tables[0][..] else { panic!("two tables") };
-    assert_eq!(by_stack.top(1), [(vec![Part::KernelStack(hash)], 2)]);
+    assert_eq!(by_stack.top(1), [(vec![Part::KernelStack(hash)], Accumulated::Count(2))]);
     assert_eq!((by_stack.total(), by_stack.faulted(), by_stack.len()), (3, 1, 2));
     assert_eq!(outlets.stacks.get(hash).unwrap().addresses.to_vec(), frames);
     assert!(outlets.stacks.get(9).is_none(), "its definition is pending");
     let pair = |comm: &str, value| vec![Part::Text(comm.as_bytes().into()), Part::Unsigned(value)];
-    assert_eq!(by_pair.top(9), [(pair("cc1", 5), 2), (pair("ld", 6), 2)]);
-    assert_eq!((by_pair.get(&pair("ld", 6)), by_pair.get(&pair("as", 6))), (Some(2), None));
+    let both = [(pair("cc1", 5), Accumulated::Count(2)), (pair("ld", 6), Accumulated::Count(2))];
+    assert_eq!(by_pair.top(9), both);
+    assert_eq!((by_pair.get(&pair("ld", 6)), by_pair.get(&pair("as", 6))), (Some(Accumulated::Count(2)), None));
     let mut taken = by_pair.take();
     taken.sort();
-    assert_eq!(taken, [(pair("cc1", 5), 2), (pair("ld", 6), 2)]);
+    assert_eq!(taken, both);
     assert_eq!((by_pair.total(), by_pair.len()), (4, 0));
     assert!(outlets.queue.is_ended() || matches!(outlets.queue.pop(Some(Duration::ZERO), 0), Popped::Nothing));
 }

@@ -71,12 +71,13 @@ impl Engine {
     }
 
     /// The names of the values of each part of a key, as the first of the probe's targets has them.
-    fn names_of_key(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<Vec<Option<Py<PyAny>>>> {
+    /// Of each column of an aggregate, the names of its values: its key's, and behind them its value's.
+    fn names_of(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<Vec<Option<Py<PyAny>>>> {
         let schemas = self.outlets.layouts.iter().map(|layout| &layout.schema);
-        let Some(schema) = schemas.into_iter().find(|schema| schema.probe as usize == probe) else {
+        let schema = schemas.into_iter().find(|schema| schema.probe as usize == probe);
+        let Some((schema, columns)) = schema.and_then(|schema| Some((schema, schema.columns(aggregate)?))) else {
             return Ok(Vec::new());
         };
-        let columns = schema.keys.get(aggregate).map_or(&[][..], Vec::as_slice);
         let fields = columns.iter().map(|column| schema.fields.get(*column as usize));
         fields.map(|field| field.map_or(Ok(None), |field| kinds::names(py, &field.names))).collect()
     }
@@ -320,11 +321,13 @@ impl Engine {
     fn table(&self, py: Python<'_>, probe: usize, aggregate: usize) -> PyResult<NativeTable> {
         let table = self.outlets.tables.get(probe).and_then(|tables| tables.get(aggregate));
         let table = table.ok_or_else(|| PyIndexError::new_err("no such aggregate"))?;
+        let parts = self.spec.probes[probe].aggregates[aggregate].by.len();
         Ok(NativeTable {
             table: Arc::clone(table),
+            parts,
             kinds: Arc::clone(&self.kinds),
             stacks: Arc::clone(&self.outlets.stacks),
-            names: self.names_of_key(py, probe, aggregate)?,
+            names: self.names_of(py, probe, aggregate)?,
         })
     }
 

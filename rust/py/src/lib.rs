@@ -3,6 +3,7 @@
 //! What crosses is a spec (as JSON, once per session), batches, and finished objects. `python/spile/_native.pyi` says
 //! what each looks like from the other side.
 
+mod accumulated;
 mod batch;
 mod columns;
 mod dispatch;
@@ -22,6 +23,8 @@ use pyo3::prelude::*;
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::accumulated::{bin_bounds, bin_number, estimate_distinct, merge_distinct, merge_top};
     #[pymodule_export]
     use super::batch::Batch;
     #[pymodule_export]

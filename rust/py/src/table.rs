@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use spile_core::aggregate::{Part, Row, Table};
+use spile_core::aggregate::{Accumulated, Part, Row, Table};
 use spile_core::stack::StackTable;
 
 use crate::kinds::Kinds;
@@ -15,11 +15,13 @@ pub struct NativeTable {
     pub table: Arc<Table>,
     pub kinds: Arc<Kinds>,
     pub stacks: Arc<StackTable>,
-    /// For each part of the key, the names of its values.
+    /// How many parts a key has.
+    pub parts: usize,
+    /// For each of them, and behind them for the value that is accumulated, the names of its values.
     pub names: Vec<Option<Py<PyAny>>>,
 }
 
-type Entry<'py> = (Bound<'py, PyTuple>, u64);
+type Entry<'py> = (Bound<'py, PyTuple>, Bound<'py, PyAny>);
 
 impl NativeTable {
     fn context(&self) -> Context<'_> {
@@ -43,10 +45,10 @@ impl NativeTable {
 
     fn entries<'py>(&self, py: Python<'py>, rows: Vec<Row>) -> PyResult<Vec<Entry<'py>>> {
         let context = self.context();
-        let entry = |(key, count): Row| {
+        let entry = |(key, accumulated): Row| {
             let part = |(index, part)| context.named_part(py, part, self.names_of(index));
             let parts = key.iter().enumerate().map(part).collect::<PyResult<Vec<_>>>()?;
-            Ok((PyTuple::new(py, parts)?, count))
+            Ok((PyTuple::new(py, parts)?, context.accumulated(py, accumulated, self.names_of(self.parts))?))
         };
         rows.into_iter().map(entry).collect()
     }
@@ -69,13 +71,15 @@ impl NativeTable {
     }
 
     #[pyo3(signature = (key, /))]
-    fn get(&self, key: &Bound<'_, PyTuple>) -> PyResult<Option<u64>> {
+    fn get<'py>(&self, key: &Bound<'py, PyTuple>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = key.py();
         let mut parts = Vec::with_capacity(key.len());
         for (index, object) in key.iter().enumerate() {
             let Some(part) = self.context().to_part(&self.number_of(index, object)?)? else { return Ok(None) };
             parts.push(part);
         }
-        Ok(key.py().detach(|| self.look_up(parts)))
+        let found = py.detach(|| self.look_up(parts));
+        found.map(|found| self.context().accumulated(py, found, self.names_of(self.parts))).transpose()
     }
 
     fn items<'py>(&self, py: Python<'py>) -> PyResult<Vec<Entry<'py>>> {
@@ -96,7 +100,7 @@ impl NativeTable {
 
 impl NativeTable {
     /// A word may be meant as a name of an event or as a string that reads the same.
-    fn look_up(&self, parts: Vec<Part>) -> Option<u64> {
+    fn look_up(&self, parts: Vec<Part>) -> Option<Accumulated> {
         let found = self.table.get(&parts);
         if found.is_some() || !parts.iter().any(|part| matches!(part, Part::Name(_))) {
             return found;

@@ -1,6 +1,7 @@
 //! Keys of tables: a tuple of words, whatever the widths of the columns that they came from.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -68,13 +69,47 @@ impl Word {
             Value::Stack { hash, space: StackSpace::User } => Self::new(Kind::UserStack, hash),
         })
     }
+
+    /// For a script, with the text behind the number of one.
+    fn part(self, text: impl FnOnce(u64) -> Box<[u8]>) -> Part {
+        match self.kind {
+            Kind::Unsigned => Part::Unsigned(self.bits),
+            Kind::Negative => Part::Negative(self.bits.cast_signed()),
+            Kind::Text => Part::Text(text(self.bits)),
+            Kind::Name => Part::Name(self.bits as u16),
+            Kind::KernelStack => Part::KernelStack(self.bits),
+            Kind::UserStack => Part::UserStack(self.bits),
+        }
+    }
 }
 
-/// Strings by number.
-#[derive(Debug, Default)]
+impl Part {
+    /// What a value is as a part; none for null.
+    pub(super) fn of(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::String { bytes, .. } => Some(Self::Text(bytes.into())),
+            value => Word::of(value).map(|word| word.part(|_| Box::default())),
+        }
+    }
+}
+
+/// A key of as many words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tuple<const N: usize>(pub(super) [Word; N]);
+
+/// Without the length that an array would add, which all have in common.
+impl<const N: usize> Hash for Tuple<N> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|word| word.hash(state));
+    }
+}
+
+/// Strings by number. Copies share the texts.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Strings {
-    numbers: HashMap<Box<[u8]>, u64, FxBuildHasher>,
-    texts: Vec<Box<[u8]>>,
+    numbers: HashMap<Arc<[u8]>, u64, FxBuildHasher>,
+    texts: Vec<Arc<[u8]>>,
 }
 
 impl Strings {
@@ -83,9 +118,9 @@ impl Strings {
         if let Some(&number) = self.numbers.get(text) {
             return number;
         }
-        let number = self.texts.len() as u64;
-        self.texts.push(text.into());
-        self.numbers.insert(text.into(), number);
+        let (number, text) = (self.texts.len() as u64, Arc::<[u8]>::from(text));
+        self.texts.push(Arc::clone(&text));
+        self.numbers.insert(text, number);
         number
     }
 
@@ -103,7 +138,7 @@ impl Strings {
         Some(match part {
             Part::Unsigned(value) => Word::new(Kind::Unsigned, *value),
             Part::Negative(value) => Word::new(Kind::Negative, value.cast_unsigned()),
-            Part::Text(text) => Word::new(Kind::Text, *self.numbers.get(text)?),
+            Part::Text(text) => Word::new(Kind::Text, *self.numbers.get(&**text)?),
             Part::Name(id) => Word::new(Kind::Name, u64::from(*id)),
             Part::KernelStack(hash) => Word::new(Kind::KernelStack, *hash),
             Part::UserStack(hash) => Word::new(Kind::UserStack, *hash),
@@ -111,13 +146,6 @@ impl Strings {
     }
 
     pub(super) fn part(&self, word: Word) -> Part {
-        match word.kind {
-            Kind::Unsigned => Part::Unsigned(word.bits),
-            Kind::Negative => Part::Negative(word.bits.cast_signed()),
-            Kind::Text => Part::Text(self.texts.get(word.bits as usize).cloned().unwrap_or_default()),
-            Kind::Name => Part::Name(word.bits as u16),
-            Kind::KernelStack => Part::KernelStack(word.bits),
-            Kind::UserStack => Part::UserStack(word.bits),
-        }
+        word.part(|number| self.texts.get(number as usize).map(|text| Box::from(&**text)).unwrap_or_default())
     }
 }

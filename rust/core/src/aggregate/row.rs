@@ -84,24 +84,20 @@ pub struct Words {
 }
 
 impl Words {
-    /// A string's bytes, which its words hold in the order of memory.
-    pub(super) fn bytes(&self, row: &[u64]) -> [u8; 256] {
-        let mut bytes = [0; 256];
-        for (to, word) in bytes.chunks_exact_mut(8).zip(&row[self.at..self.at + self.count]) {
-            to.copy_from_slice(&word.to_le_bytes());
-        }
-        bytes
-    }
-
-    /// The value, of which a string is in these [`Self::bytes`].
-    pub(super) fn value<'a>(&self, row: &[u64], bytes: &'a [u8; 256]) -> Value<'a> {
-        match self.ty {
-            FieldType::FixedString { size } => {
-                let bytes = &bytes[..usize::from(size)];
+    /// What is there.
+    #[inline]
+    pub(super) fn value(self, row: &[u64]) -> Value<'_> {
+        let words = row.get(self.at..self.at + self.count).unwrap_or_default();
+        match (self.ty, words) {
+            // A string's bytes are in the order of memory.
+            (FieldType::FixedString { size }, words) => {
+                let bytes = bytemuck::cast_slice(words);
+                let bytes = bytes.get(..usize::from(size)).unwrap_or_default();
                 let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
                 Value::String { bytes: &bytes[..end], cut: false }
             }
-            ty => ty.value(row[self.at]),
+            (ty, [word]) => ty.value(*word),
+            _ => Value::Null,
         }
     }
 }

@@ -1,18 +1,19 @@
-//! One table: counts by key.
+//! One table, shared between the thread that drains and the script.
 
-use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::counts::{Counts, Map};
-use super::key::{Part, Strings, Word};
+use super::accumulated::Accumulated;
+use super::key::Part;
 use super::row::RowLayout;
-use crate::event::{Column, Event, Value};
+use super::store::{Store, store};
+use crate::event::{Column, Event};
 use crate::source::rows::{RowColumn, Rows};
+use crate::spec::{AggregateFunction, AggregateSpec};
 
-/// A key and its count.
-pub type Row = (Vec<Part>, u64);
+/// A key and what was accumulated under it.
+pub type Row = (Vec<Part>, Accumulated);
 
-/// Counts by key, shared between the thread that drains and the script.
+/// What is accumulated, by key.
 #[derive(Debug)]
 pub struct Table {
     state: Mutex<State>,
@@ -20,11 +21,18 @@ pub struct Table {
 
 #[derive(Debug)]
 struct State {
-    counts: Counts,
-    strings: Strings,
+    store: Box<dyn Store>,
     total: u64,
     faulted: u64,
-    scratch: Vec<Word>,
+}
+
+impl State {
+    /// Notes what became of so many hits.
+    #[inline]
+    fn account(&mut self, hits: u64, added: u64) {
+        self.total = self.total.saturating_add(added);
+        self.faulted = self.faulted.saturating_add(hits - added.min(hits));
+    }
 }
 
 /// A table that is locked for a number of updates.
@@ -32,120 +40,50 @@ struct State {
 pub struct TableGuard<'a>(MutexGuard<'a, State>);
 
 impl TableGuard<'_> {
-    /// Counts an event under the key that its columns make. With a null among them it isn't counted, and that is.
+    /// Takes an event in. Its columns are those of the key and behind them the value's. With a null among them it adds
+    /// nothing, and that is counted.
     #[inline]
-    pub fn count(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
-        self.add(event, columns, 1);
+    pub fn add(&mut self, event: &Event<'_>, columns: &[Option<Column>]) {
+        self.add_hits(event, columns, 1);
     }
 
-    /// Counts an event that stands for so many.
+    /// Takes in an event that stands for so many.
     #[inline]
-    pub fn add(&mut self, event: &Event<'_>, columns: &[Option<Column>], hits: u64) {
-        self.0.count(columns, |column| column.map_or(Value::Null, |column| event.at(column)), hits);
+    pub fn add_hits(&mut self, event: &Event<'_>, columns: &[Option<Column>], hits: u64) {
+        let added = self.0.store.event(event, columns, hits);
+        self.0.account(hits, added);
     }
 
-    /// Counts rows likewise.
-    pub fn count_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
-        let State { counts, total, faulted, .. } = &mut *self.0;
-        let word = |row: &[u64], column: RowColumn| Word::of(column.value(row));
-        let counted = match (counts, columns) {
-            (Counts::Cell(count), _) => {
-                *count += rows.len() as u64;
-                rows.len() as u64
-            }
-            (Counts::One(map), &[one]) => add_all(map, rows.iter().filter_map(|row| word(row, one))),
-            (Counts::Two(map), &[one, two]) => {
-                add_all(map, rows.iter().filter_map(|row| Some((word(row, one)?, word(row, two)?))))
-            }
-            (Counts::Many(_), _) => {
-                return rows.iter().for_each(|row| self.0.count(columns, |column| column.value(row), 1));
-            }
-            _ => 0,
-        };
-        *total += counted;
-        *faulted += rows.len() as u64 - counted;
+    /// Takes rows in likewise.
+    pub fn add_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
+        let added = self.0.store.rows(rows, columns);
+        self.0.account(rows.len() as u64, added);
     }
 
-    /// Adds rows that were kept elsewhere, each of `layout.width` words.
+    /// Adds rows that were kept elsewhere, each of `layout.width` words. One without a key (a stack that is none) counts as
+    /// faulted.
     pub fn merge(&mut self, layout: &RowLayout, rows: &[u64]) {
-        let parts: Vec<usize> = (0..layout.key.len()).collect();
-        for row in rows.chunks_exact(layout.width) {
-            let texts: Vec<[u8; 256]> = layout.key.iter().map(|words| words.bytes(row)).collect();
-            self.0.count(&parts, |part| layout.key[part].value(row, &texts[part]), row[layout.kept_at]);
-        }
+        let hits = rows.chunks_exact(layout.width).filter_map(|row| row.get(layout.kept_at));
+        let hits = hits.fold(0, |sum: u64, hits| sum.saturating_add(*hits));
+        let added = self.0.store.merge(layout, rows);
+        self.0.account(hits, added);
     }
 
-    /// Counts events whose key could not be read where the table was kept.
+    /// Counts events whose key or value could not be read where the table was kept.
     pub fn fault(&mut self, events: u64) {
         self.0.faulted = self.0.faulted.saturating_add(events);
     }
 }
 
-fn add_all<K: Hash + Eq>(map: &mut Map<K>, keys: impl Iterator<Item = K>) -> u64 {
-    keys.fold(0, |counted, key| {
-        add(map, key, 1);
-        counted + 1
-    })
-}
-
-/// Not by an entry, which would make room for a new key each time.
-#[inline]
-fn add<K: Hash + Eq>(map: &mut Map<K>, key: K, hits: u64) {
-    match map.get_mut(&key) {
-        Some(count) => *count = count.saturating_add(hits),
-        None => drop(map.insert(key, hits)),
-    }
-}
-
-impl State {
-    #[inline]
-    fn count<'a, C: Copy>(&mut self, columns: &[C], value: impl Fn(C) -> Value<'a>, hits: u64) {
-        let is_counted = match (&mut self.counts, columns) {
-            (Counts::Cell(count), _) => {
-                *count = count.saturating_add(hits);
-                true
-            }
-            // Not by one closure for all arms: it would not be inlined.
-            (Counts::One(map), &[column]) => {
-                self.strings.word(value(column)).map(|word| add(map, word, hits)).is_some()
-            }
-            (Counts::Two(map), &[one, two]) => match [one, two].map(|column| self.strings.word(value(column))) {
-                [Some(one), Some(two)] => {
-                    add(map, (one, two), hits);
-                    true
-                }
-                _ => false,
-            },
-            (Counts::Many(map), _) => {
-                self.scratch.clear();
-                self.scratch.extend(columns.iter().map_while(|column| self.strings.word(value(*column))));
-                let is_whole = self.scratch.len() == columns.len();
-                if is_whole {
-                    match map.get_mut(self.scratch.as_slice()) {
-                        Some(count) => *count = count.saturating_add(hits),
-                        None => drop(map.insert(self.scratch.as_slice().into(), hits)),
-                    }
-                }
-                is_whole
-            }
-            _ => false,
-        };
-        let sum = if is_counted { &mut self.total } else { &mut self.faulted };
-        *sum = sum.saturating_add(hits);
-    }
-}
-
 impl Table {
-    /// An empty table for keys of so many parts.
-    pub fn new(parts: usize) -> Self {
-        let state = State {
-            counts: Counts::new(parts),
-            strings: Strings::default(),
-            total: 0,
-            faulted: 0,
-            scratch: Vec::with_capacity(parts),
-        };
-        Self { state: Mutex::new(state) }
+    /// An empty table of a function, for keys of so many parts.
+    pub fn new(function: AggregateFunction, parts: usize) -> Self {
+        Self { state: Mutex::new(State { store: store(function, parts), total: 0, faulted: 0 }) }
+    }
+
+    /// An empty table, as a spec wants it.
+    pub fn of(spec: &AggregateSpec) -> Self {
+        Self::new(spec.function, spec.by.len())
     }
 
     /// Locks it for updates.
@@ -153,19 +91,19 @@ impl Table {
         TableGuard(self.state())
     }
 
-    /// Events counted since the start, those taken included.
+    /// Events that are in it, since the start, those taken included.
     pub fn total(&self) -> u64 {
         self.state().total
     }
 
-    /// Events that were not counted, because a part of their key was null.
+    /// Events that are not, because a part of their key or their value was null.
     pub fn faulted(&self) -> u64 {
         self.state().faulted
     }
 
     /// The number of keys.
     pub fn len(&self) -> usize {
-        self.state().counts.len()
+        self.state().store.len()
     }
 
     /// Whether there is none.
@@ -173,49 +111,38 @@ impl Table {
         self.len() == 0
     }
 
-    /// The count of a key; none if it has none.
-    pub fn get(&self, key: &[Part]) -> Option<u64> {
-        let state = self.state();
-        let words: Option<Vec<Word>> = key.iter().map(|part| state.strings.find(part)).collect();
-        state.counts.get(words?.as_slice())
+    /// What was accumulated under a key; none if nothing was.
+    pub fn get(&self, key: &[Part]) -> Option<Accumulated> {
+        self.state().store.get(key)
     }
 
     /// Everything, in no order.
     pub fn snapshot(&self) -> Vec<Row> {
-        let state = self.state();
-        rows(&state.counts, &state.strings)
+        self.copy().each()
     }
 
     /// Everything, and begins anew.
     pub fn take(&self) -> Vec<Row> {
         let mut state = self.state();
-        let fresh = state.counts.fresh();
-        let counts = std::mem::replace(&mut state.counts, fresh);
-        let strings = std::mem::take(&mut state.strings);
+        let fresh = state.store.fresh();
+        let taken = std::mem::replace(&mut state.store, fresh);
         drop(state);
-        rows(&counts, &strings)
+        taken.each()
     }
 
-    /// The largest counts, largest first; equal ones by key.
+    /// The keys of which there is most, those first; equal ones by key. Most is the greatest number, sum, mean or value; of
+    /// statistics the sum counts, of histograms and lists the number of events, of registers their estimate.
     pub fn top(&self, most: usize) -> Vec<Row> {
-        let mut rows = self.snapshot();
-        let by_count = |a: &Row, b: &Row| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
-        if most < rows.len() {
-            rows.select_nth_unstable_by(most, by_count);
-            rows.truncate(most);
-        }
-        rows.sort_unstable_by(by_count);
-        rows
+        self.copy().top(most)
+    }
+
+    /// A copy: copying is a fraction of what making rows takes, and the thread that drains waits no longer than that.
+    fn copy(&self) -> Box<dyn Store> {
+        self.state().store.copy()
     }
 
     /// No update leaves the state half changed in a way that matters to a reader after a panic.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn rows(counts: &Counts, strings: &Strings) -> Vec<Row> {
-    let mut rows = Vec::with_capacity(counts.len());
-    counts.each(|words, count| rows.push((words.iter().map(|word| strings.part(*word)).collect(), count)));
-    rows
 }

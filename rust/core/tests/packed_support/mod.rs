@@ -12,7 +12,7 @@ use spile_core::event::{Event, Layouts, Record, Value};
 use spile_core::layout::{Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
 use spile_core::source::packed::PackedSource;
 use spile_core::source::{Run, Source};
-use spile_core::spec::{SessionSpec, StackSpace};
+use spile_core::spec::{AggregateFunction, SessionSpec, StackSpace};
 use spile_core::stack::StackTable;
 
 /// A value, as a script would have it.
@@ -81,16 +81,23 @@ pub fn encode(id: u8, schema: &EventSchema, values: &[Datum], out: &mut Vec<u8>)
 
 /// A probe for each schema, each with a count for each of its keys.
 pub fn counting(schemas: &[EventSchema]) -> SessionSpec {
+    accumulating(schemas, &[])
+}
+
+/// A probe for each schema, each with an aggregate for each of its keys: these functions, in turn, and then counts.
+pub fn accumulating(schemas: &[EventSchema], functions: &[AggregateFunction]) -> SessionSpec {
+    let pid = || serde_json::json!({"op": "context", "name": "pid"});
     let probe = |(index, schema): (usize, &EventSchema)| {
-        let count = |key: &Vec<u32>| {
-            let by = vec![serde_json::json!({"op": "context", "name": "pid"}); key.len()];
-            serde_json::json!({"function": {"kind": "count"}, "by": by})
+        let aggregate = |(index, key): (usize, &Vec<u32>)| {
+            let function = functions.get(index).copied().unwrap_or(AggregateFunction::Count);
+            let value = function.takes_value().then(pid);
+            serde_json::json!({"function": function, "value": value, "by": vec![pid(); key.len()]})
         };
         serde_json::json!({
             "name": format!("p{index}"), "declared_at": null,
             "targets": [{"kind": "raw_tracepoint", "name": "sched_switch"}],
             "capture": {"kind": "fields", "fields": []}, "where": null,
-            "aggregates": schema.keys.iter().map(count).collect::<Vec<_>>(),
+            "aggregates": schema.keys.iter().enumerate().map(aggregate).collect::<Vec<_>>(),
             "deliver": false,
         })
     };
