@@ -62,10 +62,10 @@ class Aggregating:
         nodes = self._key(by)
         made: Table[Any, int] | Cell[int]
         if by is None:
-            made = Cell("count", None, label=self.name)
+            made = Cell(COUNT, None, label=self.name)
         else:
             scalar = not isinstance(by, tuple)
-            made = Table("count", (by,) if scalar else by, scalar=scalar, label=self.name)
+            made = Table(COUNT, (by,) if scalar else by, scalar=scalar, label=self.name)
         self.aggregates.append(made)
         self._accumulated.append(AggregateSpec(COUNT, nodes))
         return made

@@ -1,4 +1,4 @@
-"""Stacks in keys as folded lines, for flame graphs. In: a key. Out: its line, or a TypeError that says what is missing."""
+"""Stacks in keys as folded lines, for flame graphs. In: a key. Out: its line, or a TypeError if it has no stack."""
 
 from __future__ import annotations
 

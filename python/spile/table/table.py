@@ -1,11 +1,13 @@
-"""Counts by key: live, then final and readable for ever."""
+"""Values by key: live, then final and readable for ever."""
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from spile.table.aggregate import Aggregate
+from spile.table.conversions import Convertible
+from spile.table.keys import names_of
 from spile.table.listing import at_least_zero, describe, listing
 from spile.table.snapshot import Snapshot
 
@@ -15,25 +17,23 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-Row = tuple[tuple[Any, ...], int]
 
+class Table(Aggregate, Convertible, Mapping[K, V]):
+    """Values by key, as a mapping that no size limits.
 
-class Table(Aggregate, Mapping[K, V]):
-    """Counts by key, as a mapping that no size limits.
-
-    While the session runs a read is at most the session's `interval` old; `snapshot` and `take` drain first. After the
-    session it is final and readable for ever. Keys are scalars for ``by=x`` and tuples for ``by=(x, …)``; stacks in
-    them are symbolized when they are looked at. Before the start it is empty.
+    While the session runs a read is at most the session's `interval` old; `snapshot`, `take` and the conversions drain
+    first. After the session it is final and readable for ever. Keys are scalars for ``by=x`` and tuples for
+    ``by=(x, …)``; stacks in them are symbolized when they are looked at. Before the start it is empty.
     """
 
     __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, key: K) -> V:
         self._refresh(False)
-        value = None if self._native is None else self._native.get(self._inner(key))
-        if value is None:
+        state = None if self._native is None else self._native.get(self._inner(key))
+        if state is None:
             raise KeyError(key)
-        return cast(V, value)
+        return cast(V, self._kind.value(state))
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._read())
@@ -50,42 +50,55 @@ class Table(Aggregate, Mapping[K, V]):
         """The values, of one moment."""
         return self._read().values()
 
-    def top(self, n: int = 10) -> list[tuple[K, V]]:
-        """The `n` largest, largest first."""
+    @property
+    def overall(self) -> V:
+        """One value of all keys' events, without what was taken: the histogram of all, the least of all."""
+        return self._read().overall
+
+    def top(self, n: int = 10, *, key: Callable[[V], Any] | None = None) -> list[tuple[K, V]]:
+        """The `n` greatest, those first: by number, sum, mean or value; `stats` by their sum, the others by hits.
+
+        `key` says what to compare instead: ``top(5, key=lambda latency: latency.quantile(0.99))``.
+        """
         at_least_zero(n)
+        if key is not None:
+            return self._read().top(n, key=key)
         self._refresh(False)
-        return self._outer([] if self._native is None else self._native.top(n))
+        rows = [] if self._native is None else self._native.top(n)
+        return [(cast(K, part[0] if self.scalar else part), self._kind.value(state)) for part, state in rows]
 
     def snapshot(self) -> Snapshot[K, V]:
         """Everything that had happened when it was called, as an immutable mapping. Drains first."""
         self._refresh(True)
-        return Snapshot(self._read(fresh=True))
+        return self._snapshot([] if self._native is None else self._native.items())
 
     def take(self) -> Snapshot[K, V]:
         """Reads and resets, atomically: no event is in two of them or in none, whatever the load. Drains first."""
-        self._refresh(True)
-        return Snapshot(self._outer([] if self._native is None else self._native.take()))
+        return self._snapshot(self._take())
 
     def flamegraph(self, path: str | os.PathLike[str], *, title: str | None = None, count_name: str = "events") -> None:
         """Draws an SVG; see `Snapshot.flamegraph`."""
         self.snapshot().flamegraph(path, title=title or self._label or None, count_name=count_name)
 
     def __repr__(self) -> str:
-        return describe("Table", dict(self._outer(self._raw())))
+        # A repr drains nothing: a debugger may ask for it at any moment.
+        return describe("Table", self._snapshot([] if self._native is None else self._native.items()))
 
     def __str__(self) -> str:
-        return listing(self.top(10), len(self), self.total)
+        return listing(self._read(), self.total if self._kind.has_total else None)
 
-    def _raw(self) -> list[Row]:
-        return [] if self._native is None else self._native.items()
+    def _repr_html_(self) -> str:
+        return self._read()._repr_html_()
 
-    def _read(self, *, fresh: bool = False) -> dict[K, V]:
-        if not fresh:
-            self._refresh(False)
-        return dict(self._outer(self._raw()))
+    def _read(self) -> Snapshot[K, V]:
+        return self._snapshot(self._rows())
 
-    def _outer(self, rows: list[Row]) -> list[tuple[K, V]]:
-        return cast("list[tuple[K, V]]", [(key[0], value) for key, value in rows] if self.scalar else rows)
+    def _now(self) -> Snapshot[Any, Any]:
+        return self.snapshot()
+
+    def _snapshot(self, rows: list[tuple[tuple[Any, ...], Any]]) -> Snapshot[K, V]:
+        states = {key[0]: state for key, state in rows} if self.scalar else dict(rows)
+        return Snapshot._of(cast("dict[K, Any]", states), self._kind, names_of(self.by or ()))
 
     def _inner(self, key: K) -> tuple[Any, ...]:
         if self.scalar:

@@ -18,7 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 import spile
-from spile.cli.output import json_line, on_terminal, plain, remarks, results, text
+from spile.cli.output import json_line, on_terminal, remarks, results, text
+from spile.table.keys import plain
 
 _ROWS_ON_A_TERMINAL = 20
 
