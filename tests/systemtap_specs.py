@@ -33,6 +33,7 @@ from spile.expr.operand import node_of
 from spile.expr.wrapper import Expr, Value
 from spile.spec import (
     COUNT,
+    AggregateFunction,
     AggregateSpec,
     Function,
     FunctionReturn,
@@ -67,6 +68,12 @@ def probe(target: Target, name: str = "p", /, *, where: Any = None, by: Any = No
         aggregates=aggregates,
         deliver=by is None,
     )
+
+
+def accumulated(kind: str) -> ProbeSpec:
+    """A probe that accumulates a value."""
+    aggregate = AggregateSpec(AggregateFunction(kind), (), node_of(pid))  # type: ignore[arg-type]
+    return ProbeSpec("p", (READ,), aggregates=(aggregate,), deliver=False)
 
 
 def session(*probes: ProbeSpec, **target: Any) -> SessionSpec:
@@ -154,6 +161,9 @@ FEATURES: dict[str, Callable[[], SessionSpec]] = {
     "count()": lambda: session(probe(READ, by=())),
     "count(by=…)": lambda: session(probe(READ, by=(comm, arg.count))),
     "count(by=kstack)": lambda: session(probe(READ, by=(kstack,))),
+    "sum(), min(), max(), avg(), stats()": lambda: session(accumulated("sum")),
+    "hist(), lhist(), quantiles()": lambda: session(accumulated("hist")),
+    "top(), distinct()": lambda: session(accumulated("distinct")),
     "attach=": lambda: SessionSpec((replace(probe(READ, pid=pid), attach="kprobe"),)),
     'attach="fentry"': lambda: SessionSpec((replace(probe(READ, pid=pid), attach="fentry"),)),
     "pid=, command=": lambda: session(probe(READ, pid=pid), pid=1, follow=False),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import spile
+from spile import _native
 from spile.errors import ProbeNotFound, SpecError, StateError, Unsupported
-from spile.expr import arg, comm, isin, kstack, pid, utime
+from spile.expr import arg, comm, cpu, elapsed, isin, kstack, pid, utime
 from spile.expr.logic import And
 from spile.expr.operand import node_of
 from spile.probe import Probe, caller
-from spile.spec import COUNT, AggregateSpec, NamedExpr, ProbeSpec, RawTracepoint, Tracepoint
+from spile.spec import COUNT, AggregateSpec, NamedExpr, ProbeSpec, RawTracepoint, SessionSpec, Tracepoint
 from spile.table import Cell, Table
 
 SWITCH = "sched:sched_switch"
@@ -183,6 +184,68 @@ def test_counts() -> None:
     assert probe.aggregates == [cell, table, pairs]
 
 
+def test_aggregates_of_values() -> None:
+    probe = _probe()
+    probe.sum(arg.size, by=comm)
+    probe.min(arg.size)
+    probe.max(cpu + 1)
+    probe.avg(arg.size)
+    probe.stats(arg.size, by=(comm, kstack))
+    probe.hist(arg.size // 1024)
+    probe.lhist(arg.size, 0, 4096, 256, by=comm)
+    probe.quantiles(arg.size)
+    probe.top(comm, size=3)
+    probe.top(kstack)
+    probe.distinct(comm, by=cpu)
+    specs = probe._spec().aggregates
+    assert [spec.function.to_json() for spec in specs] == [
+        *({"kind": kind} for kind in ("sum", "min", "max", "avg", "stats", "hist")),
+        {"kind": "lhist", "low": 0, "high": 4096, "step": 256},
+        {"kind": "quantiles"},
+        {"kind": "top", "size": 3},
+        {"kind": "top", "size": 10},
+        {"kind": "distinct"},
+    ]
+    assert [spec.value.spell() for spec in specs if spec.value] == [
+        *("arg.size", "arg.size", "cpu + 1", "arg.size", "arg.size", "arg.size // 1024", "arg.size", "arg.size"),
+        *("comm", "kstack", "comm"),
+    ]
+    assert [len(spec.by) for spec in specs] == [1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 1]
+    assert [aggregate.function for aggregate in probe.aggregates] == [spec.function for spec in specs]
+    _native.verify_spec(SessionSpec((probe._spec(),)).to_json())
+
+
+@pytest.mark.parametrize(
+    ("declare", "path", "message"),
+    [
+        (lambda probe: probe.sum(comm), "value", "sum() takes a number, and comm is a string: top(), distinct()"),
+        (lambda probe: probe.hist(kstack), "value", "hist() takes a number, and kstack is a stack"),
+        (lambda probe: probe.avg(5), "value", "avg() takes a capture, such as pid or arg.count, not 5"),
+        (lambda probe: probe.max(pid == 1), "value", "max() takes a value, and pid == 1 is a condition"),
+        (lambda probe: probe.min(arg), "value", "arg alone"),
+        (lambda probe: probe.stats(elapsed), "value", "elapsed is the time between two"),
+        (lambda probe: probe.sum(pid, by=[comm]), "by", "by=(comm,)"),
+        (lambda probe: probe.lhist(pid, 0, 100, 7), "step", "from 0 to 100 there is no whole number of steps of 7"),
+        (lambda probe: probe.lhist(pid, 0, 100, 0), "step", "no whole number of steps"),
+        (lambda probe: probe.lhist(pid, 9, 0, 3), "step", "no whole number of steps"),
+        (lambda probe: probe.lhist(pid, 0, 65_537, 1), "step", "at most 65,536"),
+        (lambda probe: probe.lhist(pid, 0.5, 1, 1), "low", "low=0.5: lhist() takes a whole number"),
+        (lambda probe: probe.lhist(pid, 0, 1 << 63, 1 << 62), "high", "at most 2**63 - 1"),
+        (lambda probe: probe.lhist(pid, 0, 1 << 70, 1), "high", "does not fit 64 bits"),
+        (lambda probe: probe.top(comm, size=0), "size", "size=0: 1 to 65,536"),
+        (lambda probe: probe.top(comm, size="3"), "size", "size='3': top() takes a whole number"),
+        (lambda probe: probe.distinct(pid == 1), "value", "is a condition"),
+    ],
+)
+def test_aggregates_that_are_none(declare: Callable[[Probe[Any]], Any], path: str, message: str) -> None:
+    probe = _probe(declared_at="script.py:7")
+    with pytest.raises(SpecError) as raised:
+        declare(probe)
+    assert message in raised.value.message
+    assert (raised.value.path, raised.value.declared_at) == (path, "script.py:7")
+    assert probe.aggregates == [] and probe._spec(deliver=True).aggregates == ()
+
+
 @pytest.mark.parametrize(
     ("by", "path", "message"),
     [
@@ -216,6 +279,7 @@ def test_nothing_is_declared_after_the_start() -> None:
     probe.session.is_started = True  # type: ignore[union-attr]
     for declare in (
         lambda: probe.count(),
+        lambda: probe.sum(pid),
         lambda: probe.on_event(print),
         lambda: probe.on_batch(print),
         lambda: probe.capture_also("x", pid),

@@ -16,8 +16,10 @@ from spile.expr import arg, comm, kstack, pid
 from spile.expr.node import ConditionNode, ValueNode
 from spile.expr.operand import node_of
 from spile.spec import (
+    AGGREGATES,
     ATTACH,
     COUNT,
+    AggregateFunction,
     AggregateSpec,
     Function,
     FunctionReturn,
@@ -39,15 +41,19 @@ VALUE_NODES = VALUES.map(node_of)
 TARGETS = st.builds(Tracepoint, TEXT, TEXT) | st.builds(RawTracepoint, TEXT) | st.builds(Profile, U64)
 TARGETS |= st.builds(Function, TEXT) | st.builds(FunctionReturn, TEXT)
 SIDES = st.lists(st.builds(SpanSide, U32, VALUE_NODES), max_size=2).map(tuple)
+FUNCTIONS = st.sampled_from(sorted(AGGREGATES)).flatmap(
+    lambda kind: st.tuples(
+        *(st.integers(*bounds).map(lambda value, name=name: (name, value)) for name, bounds in AGGREGATES[kind].items())
+    ).map(lambda parameters: AggregateFunction(kind, parameters))
+)
+AGGREGATED = st.builds(AggregateSpec, FUNCTIONS, st.lists(VALUE_NODES, max_size=2).map(tuple), st.none() | VALUE_NODES)
 PROBES = st.builds(
     ProbeSpec,
     name=TEXT,
     targets=st.lists(TARGETS, max_size=3).map(tuple),
     capture=st.none() | st.lists(st.builds(NamedExpr, TEXT, VALUE_NODES), max_size=3).map(tuple),
     condition=st.none() | CONDITIONS.map(node_of),
-    aggregates=st.lists(
-        st.builds(AggregateSpec, st.just(COUNT), st.lists(VALUE_NODES, max_size=2).map(tuple)), max_size=2
-    ).map(tuple),
+    aggregates=st.lists(AGGREGATED, max_size=2).map(tuple),
     deliver=st.booleans(),
     declared_at=st.none() | TEXT,
     span=st.none() | st.builds(SpanSpec, SIDES, SIDES, st.booleans(), U32),
@@ -147,7 +153,7 @@ def test_the_form() -> None:
     ]
     assert probe["targets"] == [{"kind": "tracepoint", "category": "sched", "name": "sched_switch"}]
     assert probe["capture"]["kind"] == "fields"
-    assert probe["aggregates"][0]["function"] == "count"
+    assert probe["aggregates"][0]["function"] == {"kind": "count"}
 
 
 def test_specs_are_hashable_and_frozen() -> None:
@@ -215,7 +221,15 @@ _DELETE = object()
             "outside 0 … 255",
         ),
         (["probes", 0, "where", "terms", 1, "term"], _DELETE, "probes[0].where.terms[1].term", "is missing"),
-        (["probes", 0, "aggregates", 0, "function"], "sum", "probes[0].aggregates[0].function", "none of count"),
+        (["probes", 0, "aggregates", 0, "function"], "sum", "probes[0].aggregates[0].function", "found a str"),
+        (
+            ["probes", 0, "aggregates", 0, "function", "kind"],
+            "mode",
+            "probes[0].aggregates[0].function.kind",
+            "none of",
+        ),
+        (["probes", 0, "aggregates", 0, "function", "size"], 5, "probes[0].aggregates[0].function.size", "no member"),
+        (["probes", 0, "aggregates", 0, "value"], {"op": "no"}, "probes[0].aggregates[0].value.op", "none of"),
         (["probes", 0, "aggregates", 0, "by", 1, "depth"], 0, "probes[0].aggregates[0].by[1].depth", "outside 1 … 127"),
         (["limits", "buffer"], -1, "limits.buffer", "outside 0"),
         (["limits", "buffer"], 1.5, "limits.buffer", "found a float"),

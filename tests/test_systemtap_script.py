@@ -32,6 +32,9 @@ REFUSED = {
     "string() of more than 8 KB": "limit=",
     "~ of a field": "wide",
     'attach="fentry"': "kprobes",
+    "sum(), min(), max(), avg(), stats()": "sum() of a probe's values",
+    "hist(), lhist(), quantiles()": "hist() of a probe's values",
+    "top(), distinct()": "distinct() of a probe's values",
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spile.expr.node import ValueNode
-from spile.spec import ProbeSpec
+from spile.spec import COUNT, ProbeSpec
 from spile.systemtap import columns, conditions, control, frames
 from spile.systemtap.columns import Column, Sizes
 from spile.systemtap.places import Place
@@ -50,6 +50,8 @@ class Event:
             listed.append(made)
         keys = []
         for index, aggregate in enumerate(spec.aggregates):
+            if aggregate.function != COUNT:
+                refuse(f"{aggregate.function.kind}() of a probe's values, for it counts alone as yet")
             key = []
             for part, node in enumerate(aggregate.by):
                 if node not in taken:

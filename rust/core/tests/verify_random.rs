@@ -124,7 +124,27 @@ fn holds(condition: &Condition, n: i128, s: &[u8]) -> bool {
     }
 }
 
-fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Condition>) -> SessionSpec {
+fn aggregates() -> impl Strategy<Value = AggregateSpec> {
+    use AggregateFunction::*;
+    let function = prop_oneof![
+        prop::sample::select(vec![Count, Sum, Min, Max, Avg, Stats, Hist, Quantiles, Distinct]),
+        (any::<i64>(), any::<i64>(), any::<u64>()).prop_map(|(low, high, step)| Lhist { low, high, step }),
+        any::<u32>().prop_map(|size| Top { size }),
+    ];
+    (function, prop::option::of(exprs()), vec(exprs(), 0..3))
+        .prop_map(|(function, value, by)| AggregateSpec { function, value, by })
+}
+
+fn counted(by: Vec<Expr>) -> Vec<AggregateSpec> {
+    vec![AggregateSpec { function: AggregateFunction::Count, value: None, by }]
+}
+
+fn spec(
+    name: String,
+    captures: Vec<Expr>,
+    aggregates: Vec<AggregateSpec>,
+    condition: Option<Condition>,
+) -> SessionSpec {
     let name_of = |(index, expr)| NamedExpr { name: format!("c{index}"), expr };
     let fields = captures.into_iter().enumerate().map(name_of).collect();
     let target = Target::Tracepoint { category: "sched".into(), name: "sched_switch".into() };
@@ -140,7 +160,7 @@ fn spec(name: String, captures: Vec<Expr>, by: Vec<Expr>, condition: Option<Cond
             attach: Attach::Auto,
             capture: Capture::Fields { fields },
             condition,
-            aggregates: vec![AggregateSpec { function: AggregateFunction::Count, value: None, by }],
+            aggregates,
             deliver: true,
         }],
     }
@@ -150,7 +170,7 @@ fn span(mut captures: Vec<Expr>) -> ProbeSpec {
     let key = captures.pop().unwrap_or(Expr::Context { name: Context::Task });
     let side = || vec![SpanSide { probe: 0, key: key.clone() }];
     let span = SpanSpec { start: side(), end: side(), restart: true, max_open: 64 };
-    let mut probes = spec("span".into(), captures, vec![], None).probes;
+    let mut probes = spec("span".into(), captures, counted(vec![]), None).probes;
     ProbeSpec { targets: vec![], span: Some(span), ..probes.remove(0) }
 }
 
@@ -205,10 +225,10 @@ fn values() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn specs_go_through_json_unchanged(
-        name in any::<String>(), captures in vec(exprs(), 0..5), by in vec(exprs(), 0..3), condition in prop::option::of(conditions()),
-        spanned in vec(exprs(), 0..3),
+        name in any::<String>(), captures in vec(exprs(), 0..5), aggregates in vec(aggregates(), 0..3),
+        condition in prop::option::of(conditions()), spanned in vec(exprs(), 0..3),
     ) {
-        let mut spec = spec(name, captures, by, condition);
+        let mut spec = spec(name, captures, aggregates, condition);
         spec.probes.push(span(spanned));
         let text = serde_json::to_string(&spec).unwrap();
         prop_assert_eq!(&serde_json::from_str::<SessionSpec>(&text).unwrap(), &spec);
@@ -227,15 +247,15 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_json_never_panics(value in values(), place in 0..15usize) {
+    fn arbitrary_json_never_panics(value in values(), place in 0..17usize) {
         let _ = SessionSpec::from_json(&value.to_string());
-        let mut good = spec("probe".into(), vec![Expr::Int { value: 1 }], vec![], None);
+        let mut good = spec("probe".into(), vec![Expr::Int { value: 1 }], counted(vec![]), None);
         good.probes.push(span(vec![Expr::Context { name: Context::Elapsed }]));
         let mut good = serde_json::to_value(good).unwrap();
         let pointer = [
             "/version", "/target", "/limits/buffer", "/probes", "/probes/0/name", "/probes/0/targets/0", "/probes/0/capture",
             "/probes/0/capture/fields/0/expr", "/probes/0/capture/fields/0/expr/value", "/probes/0/where",
-            "/probes/0/aggregates", "/probes/0/aggregates/0/by", "/probes/1/span", "/probes/1/span/start", "/probes/1/span/start/0/key",
+            "/probes/0/aggregates", "/probes/0/aggregates/0/by", "/probes/0/aggregates/0/function", "/probes/0/aggregates/0/value", "/probes/1/span", "/probes/1/span/start", "/probes/1/span/start/0/key",
         ][place];
         *good.pointer_mut(pointer).unwrap() = value;
         let _ = SessionSpec::from_json(&good.to_string());
@@ -243,7 +263,7 @@ proptest! {
 
     #[test]
     fn what_is_refused_as_impossible_is(condition in small_conditions()) {
-        let mut spec = spec("probe".into(), vec![], vec![], Some(condition.clone()));
+        let mut spec = spec("probe".into(), vec![], counted(vec![]), Some(condition.clone()));
         spec.probes[0].targets.truncate(1);
         if let Err(error) = verify(&spec) {
             prop_assert!(error.to_string().contains("can never hold"), "{}", error);

@@ -205,6 +205,52 @@ fn probes() {
 }
 
 #[test]
+fn aggregates() {
+    let of = |function: Value, value: Value| {
+        let aggregate = json!([{"function": function, "value": value, "by": [context("comm")]}]);
+        with("/probes/0/aggregates", aggregate)
+    };
+    let plain = |kind: &str| json!({"kind": kind});
+    let at = "probes[0].aggregates[0]";
+    for kind in ["sum", "min", "max", "avg", "stats", "hist", "quantiles"] {
+        accepts(&of(plain(kind), field("f")));
+        accepts(&of(plain(kind), context("utime")));
+        refuses(&of(plain(kind), Value::Null), &format!("{at}.value"), "say of what");
+        refuses(&of(plain(kind), context("comm")), &format!("{at}.value"), "a string, no number");
+        refuses(&of(plain(kind), kstack()), &format!("{at}.value"), "is a stack");
+    }
+    for function in [plain("distinct"), json!({"kind": "top", "size": 65_536})] {
+        for value in [field("f"), context("comm"), kstack(), context("probe_name")] {
+            accepts(&of(function.clone(), value));
+        }
+        refuses(&of(function, Value::Null), &format!("{at}.value"), "say of what");
+    }
+    refuses(&of(plain("count"), field("f")), &format!("{at}.value"), "a count has no value");
+    for size in [0, 65_537] {
+        refuses(&of(json!({"kind": "top", "size": size}), field("f")), &format!("{at}.function"), "1 to 65536");
+    }
+    let linear = |low: i64, high: i64, step: u64| {
+        of(json!({"kind": "lhist", "low": low, "high": high, "step": step}), field("f"))
+    };
+    accepts(&linear(-100, 100, 8));
+    accepts(&linear(i64::MIN, i64::MAX, u64::MAX));
+    for (low, high, step) in [(0, 100, 0), (0, 0, 1), (5, 0, 5), (0, 100, 7), (0, 10, 20)] {
+        refuses(&linear(low, high, step), &format!("{at}.function"), "no whole number of steps");
+    }
+    accepts(&linear(0, 65_536, 1));
+    refuses(&linear(0, 65_537, 1), &format!("{at}.function"), "at most 65536");
+    refuses(&of(plain("median"), field("f")), "", "unknown variant `median`");
+    refuses(&of(json!({"kind": "sum", "size": 5}), field("f")), "", "unknown field `size`");
+    // A value takes a column, and one that is captured already takes none.
+    let mut full = of(plain("sum"), field("f3"));
+    let capture = |index| json!({"name": format!("c{index}"), "expr": field(&format!("f{index}"))});
+    full["probes"][0]["capture"]["fields"] = json!((0..15).map(capture).collect::<Vec<_>>());
+    accepts(&full);
+    full["probes"][0]["aggregates"][0]["value"] = field("other");
+    refuses(&full, "probes[0].capture", "this one has 17");
+}
+
+#[test]
 fn targets() {
     refuses(&with("/probes/0/targets", json!([])), "probes[0].targets", "no target");
     let at_name = "/probes/0/targets/0/name";
