@@ -145,7 +145,7 @@ def test_a_package_that_is_missing_is_named(package: str, method: str, monkeypat
 
 @pytest.mark.parametrize("name", ["count", "sum", "min", "max"])
 def test_many_rows_are_no_loop(name: str) -> None:
-    """No Python runs for each row: of ten thousand rows there are hundreds of calls at most, collectors' own included."""
+    """No Python runs for each row: ten thousand of them make hundreds of calls at most."""
 
     def calls(number: int) -> int:
         rows = {(number, "comm"): number for number in range(number)}
