@@ -78,7 +78,7 @@ def test_a_profile_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.live
 def test_waits_for_a_cpu_are_drawn_and_travel(tmp_path: Path) -> None:
     shown = run("runqlat.py", "--seconds", "3", "--bytes", "waits", cwd=tmp_path).stdout
-    assert re.search(r"^\d+:\n\[.*\) +[\d,]+ \|@*", shown, re.MULTILINE)
+    assert re.search(r"^\d+:\n\[.*[\])] +[\d,]+ \|@*", shown, re.MULTILINE)
     told = re.search(r"^([1-9][\d,]*) waits in intervals, ([\d,]+) in all$", shown, re.MULTILINE)
     assert told is not None and told[1] == told[2]
     waits = spile.Snapshot.from_bytes((tmp_path / "waits").read_bytes())
