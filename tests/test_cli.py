@@ -10,7 +10,7 @@ import pytest
 
 from cli_support import SPILE, spile
 
-COMMANDS = ["run", "list", "doctor", "count", "trace"]
+COMMANDS = ["run", "list", "doctor", "count", "hist", "lhist", "top", "stats", "distinct", "trace"]
 
 
 def test_the_help_names_every_command() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,3 +273,64 @@ def test_a_missing_privilege_is_named(probe: str) -> None:
     done = subprocess.run([*without, *SPILE, "count", probe, "-d", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.fullmatch(r"spile: .*CAP_BPF.*\n", done.stderr)
+
+
+# Reads of these sizes, by a descriptor that nobody else has.
+SIZES = [1] * 40 + [5, 6, 7] * 10 + [100] * 20 + [3000] * 10
+READ = "syscalls:sys_enter_read"
+ON_99 = ("--where", "arg.fd == 99")
+READS = python(f"import os; os.dup2(os.open('/dev/zero', os.O_RDONLY), 99)\nfor n in {SIZES}: os.read(99, n)")
+
+
+def one_row(*arguments: str) -> dict[str, Any]:
+    (row,) = spile_json(*arguments, *ON_99, "-c", READS)
+    assert row.pop("by") == {}
+    return row
+
+
+def test_numbers_are_the_workload_s() -> None:
+    assert one_row("sum", READ, "arg.count") == {"sum": sum(SIZES)}
+    assert one_row("stats", READ, "arg.count") == {
+        "count": len(SIZES),
+        "sum": sum(SIZES),
+        "min": 1,
+        "max": 3000,
+        "avg": sum(SIZES) / len(SIZES),
+    }
+    assert one_row("max", READ, "arg.count") == {"max": 3000}
+
+
+def test_histograms_are_the_workload_s() -> None:
+    row = one_row("hist", READ, "arg.count")
+    assert [tuple(each.values()) for each in row["bins"]] == [(1, 2, 40), (4, 8, 30), (64, 128, 20), (2048, 4096, 10)]
+    row = one_row("lhist", READ, "arg.count", "0", "100", "50")
+    assert [tuple(each.values()) for each in row["bins"]] == [(0, 50, 70), (100, None, 30)]
+    row = one_row("quantiles", READ, "arg.count")
+    assert (row["count"], row["min"], row["p50"]) == (100, 1, 5) and abs(row["max"] - 3000) <= 3000 / 128
+
+
+def test_frequent_and_different_values_are_the_workload_s() -> None:
+    row = one_row("top", READ, "arg.count", "--size", "2")
+    assert row == {
+        "hits": 100,
+        "items": [{"item": 1, "count": 40, "error": 0}, {"item": 100, "count": 20, "error": 0}],
+    }
+    assert one_row("distinct", READ, "arg.count")["distinct"] == len(set(SIZES))
+
+
+def test_a_histogram_prints_as_one() -> None:
+    done = spile("hist", READ, "arg.count", "--by", "comm", "--unit", "bytes", *ON_99, "-c", READS)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith(":") and lines[1].startswith("[1B]") and lines[-1].startswith("[2KB, 4KB)")
+    assert re.fullmatch(r"\[1B\] +40 \|@{40}\|", lines[1])
+
+
+def test_columns_of_numbers_go_into_a_pipe() -> None:
+    done = spile("stats", READ, "arg.count", "--by", "comm", *ON_99, "-c", READS)
+    assert re.fullmatch(rf"100\t{sum(SIZES)}\t1\t3000\t\d+\.\d+\tpython\S*\n", done.stdout)
+
+
+def test_values_that_are_no_numbers_are_refused() -> None:
+    done = spile("sum", READ, "comm")
+    assert done.returncode == 2 and "sum() takes a number" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import spile
 from cli_support import SPILE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -71,6 +73,26 @@ def test_a_profile_is_drawn(tmp_path: Path) -> None:
     shown = run("profile_flamegraph.py", "--hz", "499", "-o", "cpu.svg", *busy, cwd=tmp_path).stdout
     assert re.match(r"[1-9]\d* samples", shown)
     assert "<svg" in (tmp_path / "cpu.svg").read_text()
+
+
+@pytest.mark.live
+def test_waits_for_a_cpu_are_drawn_and_travel(tmp_path: Path) -> None:
+    shown = run("runqlat.py", "--seconds", "3", "--bytes", "waits", cwd=tmp_path).stdout
+    assert re.search(r"^\d+:\n\[.*[\])] +[\d,]+ \|@*", shown, re.MULTILINE)
+    told = re.search(r"^([1-9][\d,]*) waits in intervals, ([\d,]+) in all$", shown, re.MULTILINE)
+    assert told is not None and told[1] == told[2]
+    waits = spile.Snapshot.from_bytes((tmp_path / "waits").read_bytes())
+    assert f"{waits.hits:,}" == told[1] and waits.unit == "µs"
+
+
+@pytest.mark.live
+def test_system_calls_by_their_slowest(tmp_path: Path) -> None:
+    shown = run("syscall_latency.py", "--seconds", "2", cwd=tmp_path).stdout
+    assert re.search(r"^ +\d+  [\d,]+ values, min .*, p99 .*, max ", shown, re.MULTILINE)
+    assert re.search(r"^ +[\d,]+ ± \d+  \w", shown, re.MULTILINE)
+    listed = json.loads(run("syscall_latency.py", "--seconds", "1", "--json", cwd=tmp_path).stdout)
+    slowest = [row["p99"] for row in listed]
+    assert slowest == sorted(slowest, reverse=True) and all(row["by"]["id"] >= 0 for row in listed)
 
 
 @pytest.mark.live

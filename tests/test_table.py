@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spile import Cell, Snapshot, Table
+from spile.spec import COUNT
 
 Key = tuple[Any, ...]
 
@@ -16,22 +18,24 @@ Key = tuple[Any, ...]
 class Native:
     """`_native.NativeTable`, in a few lines."""
 
-    def __init__(self, rows: dict[Key, int]) -> None:
-        self.rows, self.total, self.faulted = dict(rows), sum(rows.values()), 0
+    def __init__(self, rows: Mapping[Key, Any], rank: Callable[[Any], Any] | None = None) -> None:
+        self.rows: dict[Key, Any] = dict(rows)
+        self.total, self.faulted = sum(rows.values()) if rank is None else 0, 0
+        self.rank = rank or (lambda count: count)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def get(self, key: Key) -> int | None:
+    def get(self, key: Key) -> Any:
         return self.rows.get(key)
 
-    def items(self) -> list[tuple[Key, int]]:
+    def items(self) -> list[tuple[Key, Any]]:
         return list(self.rows.items())
 
-    def top(self, n: int) -> list[tuple[Key, int]]:
-        return sorted(self.rows.items(), key=lambda row: -row[1])[:n]
+    def top(self, n: int) -> list[tuple[Key, Any]]:
+        return sorted(self.rows.items(), key=lambda row: self.rank(row[1]), reverse=True)[:n]
 
-    def take(self) -> list[tuple[Key, int]]:
+    def take(self) -> list[tuple[Key, Any]]:
         rows, self.rows = self.rows, {}
         return list(rows.items())
 
@@ -53,7 +57,7 @@ class Stack:
 
 
 def table(rows: dict[Key, int], *, scalar: bool = False) -> tuple[Table[Any, int], Native, list[bool]]:
-    made: Table[Any, int] = Table("count", ("x",) * len(next(iter(rows), ("",))), scalar=scalar)
+    made: Table[Any, int] = Table(COUNT, ("x",) * len(next(iter(rows), ("",))), scalar=scalar)
     native, drains = Native(rows), []
     made._bind(native, drains.append)  # type: ignore[arg-type]
     return made, native, drains
@@ -103,16 +107,16 @@ def test_reads_may_be_old_and_snapshots_not() -> None:
 
 
 def test_before_the_start_it_is_empty() -> None:
-    made: Table[str, int] = Table("count", ("x",), scalar=True)
+    made: Table[str, int] = Table(COUNT, ("x",), scalar=True)
     assert dict(made) == {} and made.total == 0 and made.top() == [] and made.take() == {} and len(made) == 0
-    cell: Cell[int] = Cell("count", None)
+    cell: Cell[int] = Cell(COUNT, None)
     assert cell.value == 0 and cell.total == 0 and cell.take() == 0
     with pytest.raises(KeyError):
         made["a"]
 
 
 def test_cell() -> None:
-    cell: Cell[int] = Cell("count", None)
+    cell: Cell[int] = Cell(COUNT, None)
     cell._bind(Native({(): 7}), lambda now: None)  # type: ignore[arg-type]
     assert cell.value == 7 == cell.snapshot() == cell.total
     assert repr(cell) == "<Cell: 7>"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from ._native import Batch, Columns, Event, Frame, Stack
 from ._native import __version__ as __version__
+from .aggregates import Average, Distinct, Histogram, Quantiles, Stats, Top, TopItem
 from .enums import NamedInt
 from .errors import (
     EngineError,
@@ -70,17 +71,20 @@ from .expr import (
 # isort: on
 
 __all__ = [
+    "Average",
     "Batch",
     "Cell",
     "Columns",
     "Condition",
     "CutStr",
+    "Distinct",
     "EngineError",
     "Error",
     "Event",
     "Expr",
     "FieldNotFound",
     "Frame",
+    "Histogram",
     "LossWarning",
     "Losses",
     "NamedInt",
@@ -88,16 +92,20 @@ __all__ = [
     "Probe",
     "ProbeLosses",
     "ProbeNotFound",
+    "Quantiles",
     "RecordingError",
     "Session",
     "Snapshot",
     "SpecError",
     "Stack",
     "StateError",
+    "Stats",
     "StreamError",
     "Systemtap",
     "SystemtapProbe",
     "Table",
+    "Top",
+    "TopItem",
     "Unsupported",
     "at_start",
     "between",

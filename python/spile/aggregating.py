@@ -18,16 +18,9 @@ from spile.shown import Form, ShownTable
 from spile.spec import COUNT, AggregateFunction, AggregateSpec
 
 if TYPE_CHECKING:
+    from spile.aggregates import Average, Distinct, Histogram, Quantiles, Stats, Top
     from spile._native import NativeTable
     from spile.table import Cell, Table
-
-    #: What tables have under a key: the plain forms that `NativeTable` documents.
-    Average = tuple[int, int]
-    Stats = tuple[int, int, int, int]
-    Histogram = dict[int, int]
-    Quantiles = dict[int, int]
-    Top = tuple[int, list[tuple[Any, int, int]]]
-    Distinct = bytes
 
 K = TypeVar("K")
 A = TypeVar("A")
@@ -323,10 +316,10 @@ class Aggregating:
         of = None if function == COUNT else self._value(function.kind, value)
         made: Table[Any, Any] | Cell[Any]
         if by is None:
-            made = Cell(function, None, label=self.name)
+            made = Cell(function, None, label=self.name, value=value)
         else:
             scalar = not isinstance(by, tuple)
-            made = Table(function, (by,) if scalar else by, scalar=scalar, label=self.name)
+            made = Table(function, (by,) if scalar else by, scalar=scalar, label=self.name, value=value)
         self.aggregates.append(made)
         self._accumulated.append(AggregateSpec(function, nodes, of))
         parts = by if isinstance(by, tuple) else () if by is None else (by,)

@@ -1,4 +1,4 @@
-"""Strings that were longer than what was kept of them."""
+"""Strings from the kernel: those that are longer than what was kept of them, and all of them on a terminal."""
 
 
 class CutStr(str):
@@ -8,3 +8,8 @@ class CutStr(str):
     """
 
     __slots__ = ()
+
+
+def printable(value: str) -> str:
+    """Text from the kernel, in which a control sign can do a terminal no harm."""
+    return value if value.isprintable() else value.encode("unicode_escape", "backslashreplace").decode("ascii")

@@ -166,3 +166,9 @@ def on_switches(batch: sp.Batch) -> None: ...
 
 
 on_open(Open("openat", {"pid": 1}), pid=1, path="/etc")
+assert_type(wait.hist(sp.elapsed // sp.us, by=comm).with_unit("us"), sp.Table[str, sp.Histogram])
+assert_type(wait.quantiles(sp.elapsed).value, sp.Quantiles)
+assert_type(switches.stats(pid, by=comm).top(3, key=lambda stats: stats.avg), list[tuple[str, sp.Stats]])
+assert_type(switches.top(comm).value[0], sp.TopItem)
+assert_type(switches.distinct(pid, by=comm).snapshot() + {}, sp.Snapshot[str, sp.Distinct])
+assert_type(switches.avg(pid, by=comm).overall, sp.Average)

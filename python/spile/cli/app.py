@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import spile
-from spile.cli import count, doctor, list_probes, losses, record, replay, run, trace
+from spile.cli import accumulate, count, doctor, list_probes, losses, record, replay, run, trace
 from spile.cli.output import complain
 
 
@@ -50,6 +50,8 @@ main.add_command(run.command)
 main.add_command(list_probes.command)
 main.add_command(doctor.command)
 main.add_command(count.command)
+for command in accumulate.commands():
+    main.add_command(command)
 main.add_command(trace.command)
 main.add_command(record.command)
 main.add_command(replay.command)

@@ -9,7 +9,8 @@ import time
 from typing import TextIO
 
 import spile
-from spile.cli.output import json_line, plain, text
+from spile.cli.output import json_line, text
+from spile.table.keys import plain
 
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 # A pipe's reader should see an event soon after it happened, without a system call for each.

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 import spile
+from spile.strings import printable
+from spile.table.keys import frames
 
 # What the command line declares is declared in this package or in click, which is of no use to anybody.
 _OWN_PLACE = re.compile(r" \((?:[^()]*, )?declared at [^()]*[/\\](?:click|spile[/\\]cli)[/\\][^()]*\)")
@@ -46,31 +48,6 @@ def text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()
     return printable(value) if isinstance(value, str) else str(value)
-
-
-def frames(stack: spile.Stack) -> list[str]:
-    """A line for each frame, innermost first; named all at once, which is quicker than one by one."""
-    return [line.strip() for line in str(stack).splitlines()]
-
-
-def printable(value: str) -> str:
-    """Text from the kernel, in which a control sign can do a terminal no harm."""
-    return value if value.isprintable() else value.encode("unicode_escape", "backslashreplace").decode("ascii")
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: a stack is the list of its frames."""
-    if isinstance(value, spile.Stack):
-        return frames(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if isinstance(value, spile.NamedInt) and value.name is not None:
-        return value.name
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def json_line(value: dict[str, Any]) -> str:
