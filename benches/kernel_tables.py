@@ -86,5 +86,7 @@ def _bpftrace(key: str) -> Attached:
                 child = subprocess.Popen(["bpftrace", "-e", program], stdout=to, stderr=subprocess.DEVNULL)
                 with running(child, lambda: b"ready" in out.read_bytes()):
                     yield
+                    # It has been priced; names for the stacks that it would print can take minutes.
+                    child.kill()
 
     return attached
