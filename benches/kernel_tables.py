@@ -79,12 +79,15 @@ def _bpftrace(key: str) -> Attached:
     @contextmanager
     def attached(side: Side, process: int) -> Iterator[None]:
         count = f"tracepoint:{PERF_EVENT} /pid == {process}/ {{ @[{key}] = count(); }}"
-        program = f'BEGIN {{ printf("ready\\n"); }} {count}'
+        # What is attached behind the other probe says that that is.
+        program = count + ' interval:ms:100 { printf("ready\\n"); }'
         with tempfile.TemporaryDirectory(prefix="spile-bench-") as folder:
             out = Path(folder, "out")
             with out.open("wb") as to:
                 child = subprocess.Popen(["bpftrace", "-e", program], stdout=to, stderr=subprocess.DEVNULL)
                 with running(child, lambda: b"ready" in out.read_bytes()):
                     yield
+                    # It has been priced; names for the stacks that it would print can take minutes.
+                    child.kill()
 
     return attached

@@ -74,3 +74,10 @@ def test_nothing_lost_says_nothing() -> None:
     losses = Losses([{"probe": 0, "target": 0, "hits": 3, "delivered": 3}], ["x"])
     assert losses.explain() == "" and str(losses) == "nothing lost of 3 hits"
     assert repr(losses) == "<Losses: 0 of 3 hits lost, balance 0>"
+
+
+def test_what_tables_keep_is_a_fate_and_what_they_lost_a_remark() -> None:
+    rows = [{"probe": 0, "target": 0, "hits": 9, "tabled": 6, "delivered": 2, "ring_full": 1, "table_lost": 3}]
+    losses = Losses(rows, ["reads"], buffer=1 << 20)
+    assert (losses["reads"].tabled, losses.balance, losses.lost) == (6, 0, 1)
+    assert "reads: 3 are missing from tables, which were full: raise tables= or buffer=" in losses.explain()

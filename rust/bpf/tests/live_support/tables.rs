@@ -25,7 +25,7 @@ impl Live {
         let outlets = Arc::new(Outlets::new(spec, engine.layouts()));
         let pump = Pump::new(spec, engine.sources().unwrap(), Arc::clone(&outlets));
         let drain = Drain::spawn(pump).unwrap();
-        let collector = Collector::spawn(engine.store().expect("tables"), outlets.tables.clone()).unwrap();
+        let collector = Collector::spawn(engine.store().unwrap(), outlets.tables.clone()).unwrap();
         engine.start().unwrap();
         Self { engine, drain, collector, outlets }
     }
