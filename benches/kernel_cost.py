@@ -121,7 +121,7 @@ def _raw_tracepoint(side: Side, process: int) -> AbstractContextManager[None]:
 def _ring_buffer(side: Side, process: int) -> AbstractContextManager[None]:
     session = spile.Session(queue=QUEUE, transport="ringbuf")
     session.raw_tracepoint("sys_enter", capture=FIELDS, where=pid == process)
-    return _session(side, session)
+    return traced_by(side, session)
 
 
 def _followed(side: Side, process: int) -> AbstractContextManager[None]:

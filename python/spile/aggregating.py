@@ -18,8 +18,8 @@ from spile.shown import Form, ShownTable
 from spile.spec import COUNT, AggregateFunction, AggregateSpec
 
 if TYPE_CHECKING:
-    from spile.aggregates import Average, Distinct, Histogram, Quantiles, Stats, Top
     from spile._native import NativeTable
+    from spile.aggregates import Average, Distinct, Histogram, Quantiles, Stats, Top
     from spile.table import Cell, Table
 
 K = TypeVar("K")

@@ -20,7 +20,7 @@ from .places import Place
 from .probe import Probe
 from .session import Session
 from .span import Pairing
-from .spec import AggregateSpec, ProbeSpec, SessionSpec, SpanSide
+from .spec import ProbeSpec, SessionSpec, SpanSide
 
 if TYPE_CHECKING:
     from .engines import Engine
@@ -76,7 +76,7 @@ class Replay(Session):
         return replace(self._recorded, probes=tuple(probes), limits=replace(self._recorded.limits, queue=self._queue))
 
     def _wanted(self, index: int, recorded: ProbeSpec) -> ProbeSpec:
-        return replace(recorded, aggregates=tuple(AggregateSpec("count", by) for by in self._probes[index]._by))
+        return replace(recorded, aggregates=tuple(self._probes[index]._accumulated))
 
     def _is_read(self, index: int, spec: SessionSpec) -> bool:
         delivers = self._wiring.delivers(index)
@@ -116,7 +116,7 @@ def _revived(session: Replay, spec: ProbeSpec, before: list[Probe[Any]], fields:
         capture = None
     kind, target = _target(spec, before)
     probe: Probe[Any] = Probe(session, kind, target, capture=capture, name=spec.name, declared_at=spec.declared_at)
-    known: set[Node] = {part for aggregate in spec.aggregates for part in aggregate.by}
+    known: set[Node] = {part for one in spec.aggregates for part in (*one.by, one.value) if part is not None}
     known |= {named.expr for named in spec.capture or ()}
     own = tuple(fields) if spec.capture is None else ()
     probe._place = RecordedPlace(probe._place.targets, name=spec.name, known=frozenset(known), fields=own)

@@ -61,9 +61,9 @@ class Session(Recordable):
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
     old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
     stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room there is counted
-    over the event stream. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the cheapest
-    that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says how
-    ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    over the event stream. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the
+    cheapest that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says
+    how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -466,7 +466,8 @@ class Session(Recordable):
             buffer=self._buffer,
             queue=self._queue,
             stack_depth=self._stack_depth,
-            tables=self._tables,
+            # What is recorded are events, so nothing is counted without sending one.
+            tables=0 if self._wiring.records else self._tables,
             transport=self._transport,
         )
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)

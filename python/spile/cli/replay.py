@@ -13,7 +13,7 @@ import click
 import spile
 from spile import _native
 from spile.cli import expressions, options
-from spile.cli.counts import Counts
+from spile.cli.accumulated import Accumulated
 from spile.cli.events import Printer
 from spile.cli.losses import report
 from spile.cli.output import json_line, on_terminal
@@ -88,7 +88,7 @@ def _count(session: spile.Session, chosen: list[spile.Probe[Any]], by: str, top:
     if len(chosen) != 1:
         raise click.UsageError(f"--by counts one probe: name one of {', '.join(probe.name for probe in chosen)}")
     names = expressions.split(by)
-    counts = Counts(names, chosen[0].count(by=tuple(expressions.operand(name) for name in names)), top)
+    counts = Accumulated(names, chosen[0].count(by=tuple(expressions.operand(name) for name in names)), top)
     session.run()
     if as_json:
         counts.print_json()

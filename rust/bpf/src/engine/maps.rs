@@ -19,6 +19,9 @@ const MOST_PIDS: u32 = 1 << 15;
 /// Bytes of ring for a CPU that isn't running: it may come up later.
 const OFFLINE_RING: u32 = 1 << 16;
 
+/// The mapped rings, and ring buffers with their sizes.
+pub(super) type Rings<'a> = (Option<&'a Mapped>, &'a [(Map, u32)]);
+
 /// Every map that the session's programs name.
 pub(super) struct Maps {
     gate: Map,
@@ -144,7 +147,7 @@ impl Maps {
     }
 
     /// The rings, and the sizes of ring buffers, for the readers; once.
-    pub(super) fn take_rings(&mut self) -> Result<(Option<&Mapped>, &[(Map, u32)]), Error> {
+    pub(super) fn take_rings(&mut self) -> Result<Rings<'_>, Error> {
         if std::mem::replace(&mut self.rings_are_taken, true) {
             return Err(Error::engine("the rings have readers already; this is a bug of spile's"));
         }

@@ -22,26 +22,32 @@ pub fn resolve(head: &Head, spec: &SessionSpec) -> Result<Layouts, Error> {
     let layouts = head.layouts()?;
     let layouts = layouts.iter().map(|layout| {
         let probe = layout.schema.probe as usize;
-        let keys = keys(&layout.schema, &recorded[probe], &spec.probes[probe])?;
-        Ok(EventLayout { schema: EventSchema { keys, ..layout.schema.clone() }, ..layout.clone() })
+        let (keys, values) = columns(&layout.schema, &recorded[probe], &spec.probes[probe])?;
+        Ok(EventLayout { schema: EventSchema { keys, values, ..layout.schema.clone() }, ..layout.clone() })
     });
     Layouts::new(layouts.collect::<Result<_, Error>>()?)
 }
 
-fn keys(schema: &EventSchema, recorded: &ProbeSpec, wanted: &ProbeSpec) -> Result<Vec<Vec<u32>>, Error> {
-    let column = |(aggregate, part): (usize, usize), expr: &Expr| {
+/// The columns of the aggregates' keys, and of their values.
+type Columns = (Vec<Vec<u32>>, Vec<Option<u32>>);
+
+fn columns(schema: &EventSchema, recorded: &ProbeSpec, wanted: &ProbeSpec) -> Result<Columns, Error> {
+    let column = |place: String, expr: &Expr| {
         column_of(schema, recorded, expr).ok_or_else(|| Error::FieldNotFound {
-            message: format!(
-                "probes[{}].aggregates[{aggregate}].by[{part}] was not recorded by {}",
-                schema.probe, recorded.name
-            ),
+            message: format!("probes[{}].aggregates{place} was not recorded by {}", schema.probe, recorded.name),
         })
     };
-    let key = |(index, by): (usize, &Vec<Expr>)| by.iter().enumerate().map(|(p, e)| column((index, p), e)).collect();
-    wanted.aggregates.iter().map(|aggregate| &aggregate.by).enumerate().map(key).collect()
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    for (index, aggregate) in wanted.aggregates.iter().enumerate() {
+        let parts = aggregate.by.iter().enumerate();
+        let key = parts.map(|(part, expr)| column(format!("[{index}].by[{part}]"), expr));
+        keys.push(key.collect::<Result<_, _>>()?);
+        values.push(aggregate.value.as_ref().map(|expr| column(format!("[{index}].value"), expr)).transpose()?);
+    }
+    Ok((keys, values))
 }
 
-/// Where an event has the value of an expression: as a capture, or as part of a key that was counted by.
+/// Where an event has the value of an expression: as a capture, or as what was counted, or counted by.
 fn column_of(schema: &EventSchema, recorded: &ProbeSpec, expr: &Expr) -> Option<u32> {
     let captured = match &recorded.capture {
         Capture::Fields { fields } => fields.iter().position(|field| field.expr == *expr),
@@ -49,9 +55,12 @@ fn column_of(schema: &EventSchema, recorded: &ProbeSpec, expr: &Expr) -> Option<
             .and_then(|name| schema.fields.iter().position(|field| field.role == Role::Capture && field.name == name)),
     };
     let counted = || {
-        recorded.aggregates.iter().zip(&schema.keys).find_map(|(aggregate, columns)| {
+        recorded.aggregates.iter().enumerate().find_map(|(index, aggregate)| {
+            if aggregate.value.as_ref() == Some(expr) {
+                return schema.values.get(index).copied().flatten();
+            }
             let part = aggregate.by.iter().position(|known| known == expr)?;
-            columns.get(part).copied()
+            schema.keys.get(index)?.get(part).copied()
         })
     };
     captured.and_then(|index| u32::try_from(index).ok()).or_else(counted)
