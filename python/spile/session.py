@@ -61,7 +61,7 @@ class Session(Recordable):
     bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
     old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
     stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room there is counted
-    over the event stream. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the
+    over the event stream, with 0 everything is. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the
     cheapest that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says
     how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
