@@ -133,7 +133,8 @@ fn limits(limits: &Limits, faults: &mut Faults) {
             format!("stack_cache={stack_cache}: a power of two of slots, at most {MAX_STACK_CACHE}; take {near}"),
         );
     }
-    if !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
-        faults.add("limits.tables", format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes"));
+    if tables != 0 && !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
+        let fault = format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes, or 0 for none");
+        faults.add("limits.tables", fault);
     }
 }
