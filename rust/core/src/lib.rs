@@ -17,6 +17,7 @@ pub mod pump;
 pub mod queue;
 pub mod recording;
 pub mod report;
+pub mod sample;
 pub mod sink;
 pub mod source;
 pub mod spec;
