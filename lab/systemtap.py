@@ -131,6 +131,10 @@ class Compiler:
     def _prepare(self) -> None:
         if not (self.build / "vmlinux").exists():
             self._unpack()
+        # Where stap looks for the headers of tracepoints; without it kernel.trace matches none.
+        sources = self.build / "source"
+        if not sources.is_symlink():
+            sources.symlink_to(_common(Path(f"/usr/src/linux-headers-{self.kernel.release}")))
         # Where a `stap` that runs in a guest looks for the kernel's build tree.
         link = self.kernel.folder / "lib" / "modules" / self.kernel.release / "build"
         if not link.is_symlink():
@@ -152,9 +156,13 @@ class Compiler:
             _rename_calls(folder / "runtime" / "stp_task_work.c", headers)
 
 
+def _common(headers: Path) -> Path:
+    """The part of a kernel's headers that Debian's flavours of it share."""
+    return Path(re.sub(r"-cloud-amd64$", "-common", str(headers)))
+
+
 def _rename_calls(source: Path, headers: Path) -> None:
-    common = Path(re.sub(r"-cloud-amd64$", "-common", str(headers)))
-    if "task_work_cancel_func" not in (common / "include/linux/task_work.h").read_text(encoding="utf-8"):
+    if "task_work_cancel_func" not in (_common(headers) / "include/linux/task_work.h").read_text(encoding="utf-8"):
         return
     text = source.read_text(encoding="utf-8")
     for old, new in _RENAMED:

@@ -119,6 +119,9 @@ class Feed:
     def losses(self) -> list[dict[str, int]]:
         return self.rows
 
+    def beyond(self) -> tuple[dict[str, int], tuple[str, ...]]:
+        return {}, ()
+
     def events(self) -> list[dict[str, Any]]:
         return [
             {"id": index + 1, "probe": index, "target": 0, "name": name, "fields": [(field, "s64") for field in fields]}

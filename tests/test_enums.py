@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import spile
 from spile import NamedInt, SpecError, _native, arg, elapsed, error, expr, isin, pid
-from spile.cli.output import plain, text
+from spile.cli.output import text
 from spile.enums import Names
 from spile.expr.operand import node_of
+from spile.table.keys import plain
 
 CLOSE = NamedInt(7, "TCP_CLOSE")
 

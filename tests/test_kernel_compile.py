@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benches.kernel_compile import events, report
@@ -38,6 +38,7 @@ def test_noise_is_what_untraced_builds_are_off() -> None:
     assert noise([10.0, 99.0]) == float("inf"), "too few to tell"
 
 
+@settings(deadline=None)
 @given(st.floats(1, 100), st.floats(0, 0.01), st.integers(5, 30))
 def test_a_machine_that_drifts_steadily_is_no_noise(wall: float, drift: float, builds: int) -> None:
     assert noise([wall * (1 + drift * number) for number in range(builds)]) < 1e-9

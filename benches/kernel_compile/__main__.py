@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ Maker = tuple[str, Callable[[], Tracer]]
 def main() -> None:
     """Measures what is asked for."""
     options = _options()
+    # As Ctrl-C does: no tracer outlives this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     setting.with_tracefs(sys.argv[1:])
     options.work.mkdir(parents=True, exist_ok=True)
     setting.need(setting.COMPILER if options.tiny else setting.KERNEL)

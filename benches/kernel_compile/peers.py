@@ -20,6 +20,8 @@ from benches.kernel_compile.setting import TRACEFS
 from benches.kernel_compile.tracers import Child, Outcome, Skipped, Tracer
 
 BUFFER_KB = 8192
+#: The kernel lets perf count these, and not record them: recording them would cause the next one.
+NOT_FOR_PERF = {"irq_vectors:irq_work_exit"}
 
 
 class Peer(Tracer):
@@ -66,6 +68,7 @@ class Perf(Peer):
     program, what = "perf", "perf record --exclude-perf"
 
     def run(self) -> None:
+        self.events = [event for event in self.events if event not in NOT_FOR_PERF]
         order, self.orders = os.pipe()
         self.answers, answer = os.pipe()
         command = ["perf", "record", "--quiet", "--all-cpus", f"--mmap-pages={BUFFER_KB}K"]

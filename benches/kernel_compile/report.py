@@ -19,10 +19,12 @@ TARGETS = {
     ("all", "spile record"): 1.25,
     ("all", "spile record-raw"): 1.25,
     ("all", "spile count"): 1.15,
+    ("all", "spile count-rust"): 1.2,
     ("core", "spile handlers"): 1.3,
     ("core", "spile record"): 1.1,
     ("core", "spile record-raw"): 1.1,
     ("core", "spile count"): 1.1,
+    ("core", "spile count-rust"): 1.1,
 }
 #: The most that an event may cost: tracer, peer, its part.
 PRICES = (

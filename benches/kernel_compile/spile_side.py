@@ -3,8 +3,8 @@
 Each mode is the same few lines that a user would write:
 
 * ``filtered``: every hit is kept out by `where`, in the kernel: the floor that all others stand on
-* ``count``: by process; where it is counted, in the kernel or in Rust, is the engine's choice
-* ``count-stacks``: by process and kernel stack
+* ``count``, ``count-stacks``: by process, and by process and kernel stack; where it is counted is the engine's choice
+* ``count-rust``, ``count-stacks-rust``: the same in Rust, of a spile that would count it in the kernel
 * ``batches``: sent to Python as whole batches, which looks at nothing: the transport alone
 * ``handlers``: a Python handler that hashes and sums, as in 2004
 * ``record``, ``record-raw``: into a recording on disk, compressed or not
@@ -12,6 +12,7 @@ Each mode is the same few lines that a user would write:
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import threading
@@ -25,7 +26,17 @@ from benches.kernel_compile.tracers import Child, Outcome, Tracer
 
 BUFFER = 8 << 20
 QUEUE = 1 << 30
-MODES = ("filtered", "count", "count-stacks", "batches", "handlers", "record", "record-raw")
+MODES = (
+    "filtered",
+    "count",
+    "count-rust",
+    "count-stacks",
+    "count-stacks-rust",
+    "batches",
+    "handlers",
+    "record",
+    "record-raw",
+)
 
 
 class Spile(Tracer):
@@ -74,9 +85,7 @@ class Spile(Tracer):
 
 def main(mode: str, listed: str, folder: str) -> None:
     """Says ``ready`` when it traces; ends when its standard input does, and says what it saw."""
-    import spile
-
-    session = spile.Session(buffer=BUFFER, queue=QUEUE)
+    session = _session(mode)
     remark = _declare(session, mode, json.loads(Path(listed).read_text()), Path(folder))
     before = time.perf_counter()
     session.start()
@@ -98,11 +107,28 @@ def main(mode: str, listed: str, folder: str) -> None:
                 "buffers": BUFFER * cpus,
                 "start": start,
                 "stop": stop[0],
-                "remark": remark(),
+                "remark": "; ".join(filter(None, (remark(), _where_counted(total)))),
                 "fired": [target.removeprefix("tracepoint:") for target, row in rows.items() if row.hits],
             }
         )
     )
+
+
+def _session(mode: str) -> Any:
+    import spile
+
+    can_choose = "tables" in inspect.signature(spile.Session).parameters
+    options = {"buffer": BUFFER, "queue": QUEUE}
+    if mode.endswith("-rust"):
+        if not can_choose:
+            raise SystemExit("this spile counts everything in Rust")
+        options["tables"] = 0
+    return spile.Session(**options)  # type: ignore[arg-type]
+
+
+def _where_counted(total: Any) -> str:
+    tabled = getattr(total, "tabled", 0)
+    return f"{tabled:,} hits counted in the kernel" if tabled else ""
 
 
 def _ender(session: Any, stop: list[float]) -> None:
@@ -118,10 +144,10 @@ def _declare(session: Any, mode: str, events: Any, folder: Path) -> Callable[[],
     if mode == "filtered":
         session.tracepoint(events, where=cpu == 0xFFFF).count()
         return str
-    if mode == "count":
+    if mode in ("count", "count-rust"):
         counts = session.tracepoint(events).count(by=(pid, comm))
         return lambda: f"{len(counts):,} keys"
-    if mode == "count-stacks":
+    if mode in ("count-stacks", "count-stacks-rust"):
         stacks = session.tracepoint(events).count(by=(comm, kstack))
         return lambda: f"{len(stacks):,} keys"
     if mode == "batches":

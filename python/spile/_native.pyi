@@ -248,8 +248,6 @@ class Engine:
     @property
     def replays(self) -> bool:
         """Whether its events are those of a recording."""
-    def warnings(self) -> list[str]:
-        """What whoever reads a replay has to know of its recording's end; empty for other engines."""
     @property
     def ready(self) -> bool:
         """Whether the script has said that its probes are attached."""
@@ -280,7 +278,7 @@ class Engine:
     def losses(self) -> list[dict[str, Any]]:
         """The ledger: a row for each target, with `probe`, `target` and the counts."""
     def beyond(self) -> tuple[dict[str, int], tuple[str, ...]]:
-        """What was lost of which no single probe is known, by name, and warnings; nothing of a kernel's rings."""
+        """What was lost of which no single probe is known, by name, and what a replay has to say of its recording's end."""
     def events(self) -> list[dict[str, Any]]:
         """The kinds of event: `id`, `probe` and `target` (indexes), `name`, `fields` (names and types, in order)."""
     def explain(self) -> str:

@@ -5,17 +5,16 @@ In: `rust/bpf/tests/live_{functions,modules,attach}.rs`. Out: that they pass, an
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from guest_binaries import build
 from lab.prepared import Preparation, Prepared
 
 pytestmark = pytest.mark.guest
 
-_ROOT = Path(__file__).parents[2]
 _BINARIES = ("live_functions", "live_modules", "live_attach")
 #: What a kernel offers: kprobe.multi came with Linux 5.18, and Debian's 6.1 is built without what it needs.
 _MEANS = {"6.1": "[Fentry, Kprobe]", "6.12": "[Fentry, KprobeMulti, Kprobe]"}
@@ -24,19 +23,6 @@ _MEANS = {"6.1": "[Fentry, Kprobe]", "6.12": "[Fentry, KprobeMulti, Kprobe]"}
 def prepare(lab: Preparation) -> None:
     """Builds the tests; a guest compiles nothing."""
     build(lab, *_BINARIES)
-
-
-def build(lab: Preparation, *binaries: str) -> None:
-    """Builds the engine's tests of these names, where the guest sees them."""
-    tests = [option for name in binaries for option in ("--test", name)]
-    command = ["cargo", "test", "-p", "spile-bpf", *tests, "--no-run", "--message-format=json"]
-    built = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True)
-    artifacts = [json.loads(line) for line in built.stdout.splitlines() if '"executable":"' in line]
-    for name in binaries:
-        paths = [found["executable"] for found in artifacts if found["target"]["name"] == name]
-        path = lab.folder / name
-        path.unlink(missing_ok=True)
-        path.symlink_to(paths[-1])
 
 
 def _run(binary: Path, kernel: str) -> None:

@@ -95,7 +95,7 @@ def _work(during: Callable[[], None] = lambda: None) -> int:
         during()
         assert child.stdin is not None
         child.stdin.close()
-        assert child.wait(100) == 0
+        assert child.wait(200) == 0
         return child.pid
 
 
@@ -117,16 +117,22 @@ def _address(name: str) -> int:
 
 
 def _check(declared: Declared, child: int, reads: list[spile.Event], waits: list[spile.Event]) -> None:
-    """What the workload did, to the last read."""
+    """What the workload did, to the last read; less what SystemTap says that it skipped, as it does on a busy host."""
     losses = declared.session.losses
-    assert [(event["size"], event["name"]) for event in reads] == [(SIZE, "zero")] * READS, losses
+    expected = range(READS - _skipped(declared), READS + 1)
+    assert {(event["size"], event["name"]) for event in reads} == {(SIZE, "zero")} and len(reads) in expected, losses
     assert {event["trace"].addresses[0] for event in reads} == {_address("vfs_read")}
     assert str(reads[0]["trace"]).split()[0] == "vfs_read+0x0"
     assert all("ksys_read" in str(event["trace"]) for event in reads)
-    assert dict(declared.counted) == {(child, Path(sys.executable).name[:15]): READS}
-    assert len(waits) == READS and all(0 < event["ns"] < 10**10 for event in waits)
+    ((key, count),) = declared.counted.items()
+    assert key == (child, Path(sys.executable).name[:15]) and count in expected
+    assert len(waits) in expected and all(0 < event["ns"] < 10**10 for event in waits)
     assert losses.lost == losses.balance == 0, losses
     assert losses.beyond.get("gaps", 0) == losses.beyond.get("corrupt", 0) == 0
+
+
+def _skipped(declared: Declared) -> int:
+    return declared.session.losses.beyond.get("skipped_hits", 0)
 
 
 def _span_rows(declared: Declared) -> dict[str, tuple[int, ...]]:
@@ -143,8 +149,12 @@ def test_either_engine_says_the_same(prepared: Prepared) -> None:
         declared = _declare(engine, options)
         _check(declared, *_traced(declared))
         found[engine] = _span_rows(declared)
-    assert found["systemtap"] == found["bpf"]
-    assert sorted(found["bpf"].values()) == sorted([(READS, 0, 0, 0, READS, 0, 0, 0), (0, READS, 0, 0, 0, 0, 0, 0)])
+        for row in declared.session.losses.targets("waits").values():
+            assert row.balance == 0 and row.opened >= row.overwritten + row.left_open
+        if not _skipped(declared):
+            rows = [(READS, 0, 0, 0, READS, 0, 0, 0), (0, READS, 0, 0, 0, 0, 0, 0)]
+            assert sorted(found[engine].values()) == sorted(rows)
+    assert found["systemtap"].keys() == found["bpf"].keys()
 
 
 @pytest.mark.timeout(300)
@@ -168,7 +178,7 @@ def test_the_text_of_2008_runs_on_systemtap(prepared: Prepared) -> None:
         stacks[event["trace"]] += 1
     # Nobody else reads so often, nor along one path.
     stack, count = stacks.most_common(1)[0]
-    assert count >= READS, stacks
+    assert count >= READS - probe.session.losses.beyond["skipped_hits"], stacks
     assert stack.addresses[0] == _address("vfs_read")
     assert [str(frame).split("+")[0] for frame in stack][:2] == ["vfs_read", "ksys_read"]
 
@@ -190,4 +200,5 @@ def test_the_stream_is_what_the_scripts_numbers_say(prepared: Prepared) -> None:
     (prepared.folder / "spile_whole.schemas").write_text(script.schemas)
     stream = read((prepared.folder / "spile_whole.stream").read_bytes(), script.schemas)
     assert (stream.gaps, stream.ended) == (0, 1)
-    assert sum(record["size"] == SIZE for event, record in stream.events if event == 1) == READS
+    reads = sum(record["size"] == SIZE for event, record in stream.events if event == 1)
+    assert reads == READS or (0 < reads < READS and b"skipped probes" in said)

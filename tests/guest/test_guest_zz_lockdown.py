@@ -9,8 +9,8 @@ import os
 import subprocess
 
 import pytest
-from test_guest_functions import build
 
+from guest_binaries import build
 from lab.prepared import Preparation, Prepared
 
 pytestmark = pytest.mark.guest

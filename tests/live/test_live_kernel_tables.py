@@ -36,7 +36,8 @@ def test_the_same_over_the_event_stream() -> None:
     by_path = opened.count(by=string(spile.arg.filename))
     by_stack = opened.count(by=kstack)
     session.run()
-    assert by_path.total == by_stack.total > 0
+    # A path on a page that is not in memory can't be read.
+    assert by_path.total + by_path.faulted == by_stack.total > 0
     row = session.losses.total
     # What is counted by a string is sent, so the hit is an event.
     assert row.tabled == 0 and row.balance == 0
