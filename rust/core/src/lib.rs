@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod batch;
 pub mod collect;
+pub mod columns;
 pub mod drain;
 pub mod error;
 pub mod event;
