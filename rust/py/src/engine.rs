@@ -161,7 +161,8 @@ impl Engine {
             },
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
-        loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
+        let queue = &self.outlets.queue;
+        loss::account(&mut rows, &self.outlets.layouts, &queue.dropped(), &queue.sampled_out(), &late);
         Ok(rows)
     }
 
@@ -470,6 +471,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("faulted", row.faulted),
         ("transport_lost", row.transport_lost),
         ("dropped", row.dropped),
+        ("sampled_out", row.sampled_out),
         ("unmatched", row.unmatched),
         ("opened", row.opened),
         ("already_open", row.already_open),
