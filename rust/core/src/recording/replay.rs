@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::blocks::{Blocks, Found, Place};
 use super::format::Kind;
@@ -172,7 +173,6 @@ impl Damage {
 
 impl Source for ReplaySource {
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
-        let mut has_records = false;
         loop {
             if self.replay.is_closed.load(Ordering::Acquire) {
                 self.has_ended = true;
@@ -191,15 +191,13 @@ impl Source for ReplaySource {
                 Some((Piece::Records(records), length)) => {
                     let events = Self::push(&self.recording, &records, run, &mut self.damage, self.place);
                     self.replay.events.fetch_add(events, Ordering::Relaxed);
-                    has_records = true;
                     self.at += length;
                 }
                 Some((Piece::Mark(time), length)) => {
                     self.at += length;
+                    // Without records, too: what comes behind it may be late.
                     self.watermark = time;
-                    if has_records {
-                        return Ok(self.progress());
-                    }
+                    return Ok(self.progress());
                 }
                 None => {
                     self.damage.add(self.place, self.place);
@@ -207,5 +205,10 @@ impl Source for ReplaySource {
                 }
             }
         }
+    }
+
+    /// All that will ever come is there.
+    fn wait(&mut self, _: Duration) -> bool {
+        true
     }
 }
