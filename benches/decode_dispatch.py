@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import recording
 from price import Price, Row, Target, alternate, typical
@@ -24,6 +24,7 @@ def rows(*, tiny: bool = False) -> Iterator[Row]:
     _check(data, events)
     yield from _counting(data, events, rounds=1 if tiny else 7)
     yield from _calling(data, events, rounds=1 if tiny else 7)
+    yield from _columns(data, events, rounds=1 if tiny else 7)
 
 
 def _counting(data: bytes, events: int, rounds: int) -> Iterator[Row]:
@@ -75,6 +76,40 @@ def _calling(data: bytes, events: int, rounds: int) -> Iterator[Row]:
     yield Price(what, "struct loop, same handler", cost, typical(peers), "ns/event", Target("at least", 4))
     yield Price(what, "struct loop that skips stacks", cost, typical(lesser), "ns/event", remark=LESSER)
     yield Price("call a handler", "bare Python call", typical(alone), call, "ns/event", Target("at most", 1.5), BARE)
+
+
+def _columns(data: bytes, events: int, rounds: int) -> Iterator[Row]:
+    def alone() -> float:
+        engine = recording.engine(data, count=False)
+        engine.start()
+        batches = list(_batches(engine))
+        return _cost(lambda: _look(batches), events)
+
+    def spile() -> float:
+        engine = recording.engine(data, count=False)
+        engine.start()
+        return _cost(lambda: _look(_batches(engine)), events)
+
+    def python() -> float:
+        return _cost(lambda: recording.columns_in_python(data), events)
+
+    only, ours, peers = alternate(rounds, alone, spile, python)
+    yield Price("two columns of a batch", "20 million a second", typical(only), FLOOR, "ns/event", Target("at most", 1))
+    yield Price("decode, two columns", "20 million a second", typical(ours), FLOOR, "ns/event", remark=WHOLE)
+    yield Price("decode, two columns", "struct loop into arrays", typical(ours), typical(peers), "ns/event")
+
+
+#: Nanoseconds of 20 million events a second.
+FLOOR = 50.0
+WHOLE = "from the bytes of the stream on, its stacks included, in both threads together"
+
+
+def _look(batches: Iterable[_native.Batch]) -> None:
+    """What a batch handler that computes by column asks for."""
+    for batch in batches:
+        columns = batch.columns()
+        columns.buffer("pid")
+        columns.buffer("amount")
 
 
 LESSER = "that loop does less: it passes over the stack, which spile decodes and interns"

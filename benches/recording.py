@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+from array import array
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -71,6 +72,19 @@ def call_in_python_without_stacks(data: bytes, handler: Callable[[int, int], Any
         _id, _time, pid, amount, _cpu, depth = head(data, at)
         at += size + 8 * depth
         handler(pid, amount)
+
+
+def columns_in_python(data: bytes) -> tuple[array[int], array[int]]:
+    """The peer of columns: a loop that passes over the stacks, into two arrays."""
+    pids, amounts = array("I"), array("I")
+    head, size = HEAD.unpack_from, HEAD.size
+    at, end = 0, len(data)
+    while at < end:
+        _id, _time, pid, amount, _cpu, depth = head(data, at)
+        at += size + 8 * depth
+        pids.append(pid)
+        amounts.append(amount)
+    return pids, amounts
 
 
 def engine(data: bytes, *, count: bool, by_pid: bool = False) -> _native.Engine:

@@ -35,6 +35,9 @@ def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
         "decode, call a handler",
         "decode, call a handler",
         "call a handler",
+        "two columns of a batch",
+        "decode, two columns",
+        "decode, two columns",
     ]
     assert all(row["spile"] > 0 and row["peer"] > 0 for row in priced)
 

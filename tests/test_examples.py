@@ -88,11 +88,20 @@ def test_waits_for_a_cpu_are_drawn_and_travel(tmp_path: Path) -> None:
 @pytest.mark.live
 def test_system_calls_by_their_slowest(tmp_path: Path) -> None:
     shown = run("syscall_latency.py", "--seconds", "2", cwd=tmp_path).stdout
-    assert re.search(r"^ +\d+  [\d,]+ values, min .*, p99 .*, max ", shown, re.MULTILINE)
+    assert re.search(r"^[a-z]\w*  [\d,]+ values, min .*, p99 .*, max ", shown, re.MULTILINE)
     assert re.search(r"^ +[\d,]+ ± \d+  \w", shown, re.MULTILINE)
     listed = json.loads(run("syscall_latency.py", "--seconds", "1", "--json", cwd=tmp_path).stdout)
     slowest = [row["p99"] for row in listed]
-    assert slowest == sorted(slowest, reverse=True) and all(row["by"]["id"] >= 0 for row in listed)
+    assert slowest == sorted(slowest, reverse=True) and {row["by"]["id"] for row in listed} & {
+        "read",
+        "openat",
+        "close",
+        "futex",
+        "nanosleep",
+        "clock_nanosleep",
+        "ppoll",
+        "epoll_wait",
+    }
 
 
 @pytest.mark.live
@@ -130,7 +139,7 @@ def test_what_the_readme_shows_runs(number: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     if "flamegraph" in script:
         assert list(tmp_path.glob("*.svg"))
-    if "made-by-the-test" in script:
+    if "made-by-the-test" in script and "print(" in script:
         assert "made-by-the-test" in done.stdout
 
 

@@ -34,6 +34,14 @@ def test_remarks_are_no_losses() -> None:
     assert row.lost == 0 and row.balance == 0
 
 
+def test_what_a_sample_leaves_out_is_no_loss_but_a_fate_that_says_its_scale() -> None:
+    rows = [{"probe": 0, "target": 0, "hits": 50, "delivered": 20, "sampled_out": 30}]
+    losses = Losses(rows, ["reads"])
+    assert (losses.balance, losses.lost, losses["reads"].sampled_out) == (0, 0, 30)
+    assert "reads: 30 were left out of the sample" in losses.explain() and "stands for 2.5" in losses.explain()
+    assert losses.explain().startswith("no hit was lost, but:")
+
+
 def test_a_span_accounts_for_its_starts_and_its_ends() -> None:
     starts = {"probe": 0, "target": 1, "hits": 20, "opened": 12, "already_open": 3, "open_full": 5, "left_open": 2}
     ends = {"probe": 0, "target": 0, "hits": 15, "unmatched": 6, "matched": 9, "delivered": 8, "ring_full": 1}

@@ -185,6 +185,42 @@ def test_a_batch_is_a_sequence_and_a_table_of_columns() -> None:
         batch[3]
 
 
+def test_columns_of_integers_are_arrays_that_nothing_was_made_for() -> None:
+    engine = started(read(1000, -5) + read(2000, 1 << 40) + open_(2500, b"x") + read(3000, 7))
+    batch = engine.next_batch(5)
+    assert batch is not None
+    columns = batch.by_probe()["read"]
+    values, times, cpus = columns.buffer("value"), columns.buffer("time"), columns.buffer("cpu")
+    assert (values.format, values.itemsize, values.readonly, values.contiguous) == ("q", 8, True, True)
+    assert (values.tolist(), times.tolist(), cpus.tolist()) == ([-5, 1 << 40, 7], [1000, 2000, 3000], [0, 0, 0])
+    assert (times.format, cpus.format, columns.valid("value")) == ("Q", "H", None)
+    del batch, columns, engine
+    assert values[1] == 1 << 40 and bytes(values[:1]) == struct.pack("<q", -5)
+    with pytest.raises(TypeError):
+        values[0] = 1
+
+
+def test_what_is_no_array_says_so() -> None:
+    batch = started().next_batch(5)
+    assert batch is not None
+    columns = batch.by_probe()
+    for probe, name in (("read", "trace"), ("open", "path")):
+        with pytest.raises(TypeError, match=f"{name} holds no integers"):
+            columns[probe].buffer(name)
+    for get in (columns["read"].buffer, columns["read"].valid):
+        with pytest.raises(KeyError, match="nothing"):
+            get("nothing")
+
+
+def test_a_batch_of_one_kind_has_columns_of_its_own() -> None:
+    batch = started(read(1, 5) + read(2, 6)).next_batch(5)
+    assert batch is not None and batch.columns()["value"] == [5, 6]
+    mixed = started().next_batch(5)
+    assert mixed is not None
+    with pytest.raises(ValueError, match=r"several kinds of event in this batch; by_probe\(\)"):
+        mixed.columns()
+
+
 def test_dispatch_gives_each_handler_what_it_asked_for() -> None:
     seen: list[tuple[Any, ...]] = []
     plans = {

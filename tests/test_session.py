@@ -642,7 +642,7 @@ def test_where_functions_cannot_be_probed_the_error_names_tracepoints(monkeypatc
         ({"pid": 1, "command": "true"}, "choose one"),
         ({"pid": 1, "system_wide": True}, "contradicts pid="),
         ({"cgroup": "x", "system_wide": True}, "contradicts cgroup="),
-        ({"on_full": "block"}, "on_full"),
+        ({"on_full": "blok"}, "did you mean block"),
         ({"interval": -1}, "interval"),
         ({"command": []}, "empty"),
     ],

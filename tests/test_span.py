@@ -62,7 +62,7 @@ def test_patterns_of_functions_are_names_when_the_session_starts() -> None:
     [
         (lambda s: s.function("vfs-read"), None, "is no function's name"),
         (lambda s: s.function("vfs_read()"), None, "say 'vfs_read'"),
-        (lambda s: s.function("ext4:ext4_sync_file"), None, "is no function's name"),
+        (lambda s: s.function("ext4::ext4_sync_file"), None, "is no function's name"),
         (lambda s: s.function([]), "target", "the list is empty"),
         (lambda s: s.function(5), None, "not 5"),
         (lambda s: s.function("vfs_read", attach="kprob"), "attach", "did you mean kprobe"),

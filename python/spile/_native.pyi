@@ -133,10 +133,16 @@ class Batch(Sequence[Event]):
         """Bytes of the shared buffer."""
     def by_probe(self) -> dict[str, Columns]:
         """The events' columns, one table for each kind of event, by the kind's name."""
+    def columns(self) -> Columns:
+        """The columns of a batch whose events are all of one kind. Raises ValueError for another."""
 
 @final
 class Columns(Mapping[str, list[Any]]):
-    """Columns of one schema: the fields by name, converted when they are asked for; times and cpus beside them."""
+    """Columns of one schema: the fields by name, converted when they are asked for; times and cpus beside them.
+
+    ``columns["pid"]`` is a list of Python's objects, ``columns.buffer("pid")`` an array that nothing was made for:
+    ``numpy.asarray`` and ``pyarrow.py_buffer`` take it without a copy.
+    """
 
     @property
     def time(self) -> list[int]: ...
@@ -145,6 +151,14 @@ class Columns(Mapping[str, list[Any]]):
     def __getitem__(self, name: str, /) -> list[Any]: ...
     def __iter__(self) -> Iterator[str]: ...
     def get(self, key: object, default: Any = None, /) -> Any: ...
+    def buffer(self, name: str) -> memoryview:
+        """A column of integers, or ``"time"`` (u64, ns) or ``"cpu"`` (u16), as a read-only array in their own size.
+
+        What could not be read is 0; `valid` tells. Raises KeyError for a name that isn't there, TypeError for a column
+        of strings, names or stacks.
+        """
+    def valid(self, name: str) -> memoryview | None:
+        """For each of a column's integers whether it could be read; None where all could. Raises as `buffer` does."""
     def __len__(self) -> int:
         """The number of columns."""
 
@@ -248,8 +262,6 @@ class Engine:
     @property
     def replays(self) -> bool:
         """Whether its events are those of a recording."""
-    def warnings(self) -> list[str]:
-        """What whoever reads a replay has to know of its recording's end; empty for other engines."""
     @property
     def ready(self) -> bool:
         """Whether the script has said that its probes are attached."""
@@ -280,7 +292,7 @@ class Engine:
     def losses(self) -> list[dict[str, Any]]:
         """The ledger: a row for each target, with `probe`, `target` and the counts."""
     def beyond(self) -> tuple[dict[str, int], tuple[str, ...]]:
-        """What was lost of which no single probe is known, by name, and warnings; nothing of a kernel's rings."""
+        """What was lost of which no single probe is known, by name, and what a replay says of its recording's end."""
     def events(self) -> list[dict[str, Any]]:
         """The kinds of event: `id`, `probe` and `target` (indexes), `name`, `fields` (names and types, in order)."""
     def explain(self) -> str:

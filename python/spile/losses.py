@@ -15,8 +15,8 @@ from typing import Any
 class ProbeLosses:
     """What happened to the hits of one probe. Every number is a count of hits, since the start.
 
-    ``hits == filtered + delivered + tabled + ring_full + re_entered + missed + faulted + transport_lost + dropped``.
-    The difference is `balance`.
+    ``hits == filtered + delivered + tabled + ring_full + re_entered + missed + faulted + transport_lost + dropped +
+    sampled_out``. The difference is `balance`.
     A span's hits are those of its starts and of its ends, which have four fates more: ``+ unmatched + opened +
     already_open + open_full``. The fields from `stack_failed` on are remarks; of a span
     ``opened == matched + overwritten + left_open``.
@@ -42,6 +42,9 @@ class ProbeLosses:
     """Lost: SystemTap's transport dropped or damaged them on the way from the kernel (raise ``buffer=``)."""
     dropped: int = 0
     """Lost: the script did not read fast enough (raise ``queue=``)."""
+    sampled_out: int = 0
+    """Left out by ``on_full="sample"``, for the script read slowly. An event that was kept stands for
+    ``(delivered + sampled_out) / delivered``, on the average; tables counted them all."""
     unmatched: int = 0
     """A span's end without a start. What began before the session did is no loss; what was lost stands elsewhere."""
     opened: int = 0
@@ -76,7 +79,7 @@ class ProbeLosses:
     @property
     def balance(self) -> int:
         """Hits that no other number accounts for: 0, or the ledger is wrong."""
-        kept = self.tabled + self.unmatched + self.opened + self.already_open
+        kept = self.tabled + self.sampled_out + self.unmatched + self.opened + self.already_open
         return self.hits - self.filtered - self.delivered - self.lost - kept
 
     def __add__(self, other: ProbeLosses) -> ProbeLosses:
@@ -193,6 +196,12 @@ class Losses(Mapping[str, ProbeLosses]):
             yield (
                 f"{name}: {row.dropped:,} were dropped, for the script read too slowly: "
                 f"raise queue={_doubled(self._queue)}, capture less, or count in place of handling"
+            )
+        if row.sampled_out:
+            scale = (row.delivered + row.sampled_out) / max(row.delivered, 1)
+            yield (
+                f"{name}: {row.sampled_out:,} were left out of the sample, for the script read too slowly: "
+                f"an event that arrived stands for {scale:.3g} on the average"
             )
         if row.missed:
             yield f"{name}: {row.missed:,} were skipped by the kernel, whose probes don't interrupt themselves"

@@ -25,7 +25,7 @@ from .near import alternatives
 from .probe import Probe
 from .recording import Recordable
 from .running import EndedBy, Running, noting_descriptors, reason_of
-from .spec import TRANSPORTS, Limits, SessionSpec, TargetFilter
+from .spec import ON_FULL, TRANSPORTS, Limits, SessionSpec, TargetFilter
 from .targets import left_out as left_out_of
 from .wiring import Wiring
 
@@ -58,12 +58,14 @@ class Session(Recordable):
     `pid` is its own, or ``exclude_self=False`` asks to have it counted like any other.
 
     `buffer` is the kernel's, in bytes for each CPU (a power of two); `queue` is that of events that wait to be read, in
-    bytes, and `on_full` says what happens when it is full: they are dropped and counted. `interval`, in seconds, is how
-    old a table may be when it is read while the session runs. `stack_depth` is the most frames kept of a
-    stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room there is counted
-    over the event stream. `transport` is by which rings records travel on the embedded engine: ``"auto"`` is the
-    cheapest that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one kind. `systemtap` says
-    how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    bytes, and `on_full` says what a script that reads too slowly gets: ``"drop"`` counts what a full queue has no room
+    for; ``"sample"`` keeps one event of 2, 4, 8 … from half of the queue on, and counts the others apart; ``"block"``
+    reads nothing until there is room, and the kernel, which can't wait, counts what its `buffer` has no room for.
+    `interval`, in seconds, is how old a table may be when it is read while the session runs. `stack_depth` is the most
+    frames kept of a stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room
+    there is counted over the event stream, with 0 all is. `transport` is by which rings records travel on the embedded
+    engine: ``"auto"`` is the cheapest that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one
+    kind. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -95,8 +97,8 @@ class Session(Recordable):
         self._concluded = False
         self._spec: SessionSpec | None = None
         check_target(command, pid, cgroup, system_wide)
-        if on_full != "drop":
-            raise SpecError(f"on_full={on_full!r} is not known; events that nobody reads in time are dropped: 'drop'")
+        if on_full not in ON_FULL:
+            raise SpecError(f"on_full={on_full!r} is not known{alternatives(str(on_full), ON_FULL)}")
         if not interval >= 0:
             raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
         if transport not in TRANSPORTS:
@@ -108,7 +110,7 @@ class Session(Recordable):
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._exclude_self = bool(exclude_self) and pid != os.getpid()
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
-        self._tables = tables
+        self._tables, self._on_full = tables, on_full
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -456,12 +458,8 @@ class Session(Recordable):
             from .cgroups import cgroup_id
 
             cgroup = cgroup_id(self._cgroup)
-        target = TargetFilter(
-            pid=None if self._system_wide else command_pid or self._pid,
-            follow=self._follow,
-            cgroup=cgroup,
-            exclude_self=self._exclude_self,
-        )
+        traced = None if self._system_wide else command_pid or self._pid
+        target = TargetFilter(traced, self._follow, cgroup, self._exclude_self)
         limits = Limits(
             buffer=self._buffer,
             queue=self._queue,
@@ -469,6 +467,7 @@ class Session(Recordable):
             # What is recorded are events, so nothing is counted without sending one.
             tables=0 if self._wiring.records else self._tables,
             transport=self._transport,
+            on_full=self._on_full,
         )
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 

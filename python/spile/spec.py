@@ -55,6 +55,10 @@ class TargetFilter:
         )
 
 
+#: What a full queue may mean.
+ON_FULL = ("drop", "block", "sample")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Sizes of everything whose memory is bounded."""
@@ -67,10 +71,12 @@ class Limits:
     stack_depth: int = 127
     #: Slots of each CPU's cache of stacks sent lately: a power of two.
     stack_cache: int = 4096
-    #: Bytes of the tables that aggregates are kept in, all of the session's together.
+    #: Bytes of the tables that aggregates are kept in, all of the session's together; with 0, events are sent for all.
     tables: int = 32 << 20
     #: By which rings records travel: one of `TRANSPORTS`.
     transport: str = "auto"
+    #: What happens to events for which the queue has no room: ``drop``, ``block`` or ``sample``.
+    on_full: str = "drop"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -80,11 +86,14 @@ class Limits:
             "stack_cache": self.stack_cache,
             "tables": self.tables,
             "transport": self.transport,
+            "on_full": self.on_full,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", optional=("tables", "transport"))
+        parts = reader.members(
+            "buffer", "queue", "stack_depth", "stack_cache", optional=("tables", "transport", "on_full")
+        )
         return cls(
             buffer=parts["buffer"].integer(0, _U64),
             queue=parts["queue"].integer(0, _U64),
@@ -92,6 +101,7 @@ class Limits:
             stack_cache=parts["stack_cache"].integer(0, _U32),
             tables=32 << 20 if parts["tables"].absent else parts["tables"].integer(0, _U64),
             transport="auto" if parts["transport"].absent else parts["transport"].choice(*TRANSPORTS),
+            on_full="drop" if parts["on_full"].absent else parts["on_full"].choice(*ON_FULL),
         )
 
 

@@ -65,7 +65,7 @@ def test_every_aggregate_has_what_the_calls_were_given(descriptor: int) -> None:
     by_whence = defaultdict(list)
     for offset, whence in SEEKS:
         by_whence[whence].append(offset)
-    assert all(aggregate.total == len(SEEKS) and aggregate.faulted == 0 for aggregate in made.values())
+    assert all(aggregate.hits == len(SEEKS) and aggregate.faulted == 0 for aggregate in made.values())
     found = {name: states(aggregate) for name, aggregate in made.items()}
     for whence, offsets in by_whence.items():
         total, hits, least, most = sum(offsets), len(offsets), min(offsets), max(offsets)
@@ -113,4 +113,4 @@ def test_what_is_taken_adds_up(descriptor: int) -> None:
         session.stop()
     taken.update(dict(sums.take()))
     assert dict(taken) == {0: 20 * sum(offset for offset, _ in SEEKS[:100])}
-    assert sums.total == 2000
+    assert sums.hits == 2000

@@ -48,6 +48,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
             stack_cache: 4096,
             transport: Default::default(),
             tables: 32 << 20,
+            on_full: Default::default(),
         },
         probes: vec![ProbeSpec {
             name: "storm".into(),

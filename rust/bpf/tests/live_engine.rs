@@ -157,17 +157,21 @@ fn cpu_time() -> u64 {
 fn a_timer_fires_as_often_as_it_was_asked_to() {
     require_tracing!();
     let captures = [("tid", fact(Context::Tid)), ("ustack", stack(StackSpace::User))];
+    let mut passed = 0;
     let outcome =
         run(&of_this_process(vec![named("profile", probe(Target::Profile { hz: 500 }, &captures, None))]), |_| {
+            let start = spile_bpf::kernel::clock::monotonic();
             let mut spins = 0_u64;
             while cpu_time() < SPUN {
                 spins = std::hint::black_box(spins + 1);
             }
+            passed = spile_bpf::kernel::clock::monotonic() - start;
         });
     outcome.check();
     let mine = outcome.events.iter().filter(|event| event.values[0].number() == i128::from(tid())).count();
-    // A busy machine's timers come late, and two that are due at once come once.
-    assert!((150..=275).contains(&mine), "{mine} samples of a thread that span for half a second of CPU time");
+    // A virtual CPU that others take away runs on for the timer, and not for the thread; two ticks that are due at once are one.
+    let most = (passed / 2_000_000 + 20) as usize;
+    assert!((100..=most).contains(&mine), "{mine} samples of a thread that span for half a second, in {passed} ns");
 }
 
 #[test]

@@ -19,15 +19,17 @@ use spile_core::spec::{AggregateFunction as F, AggregateSpec, Context, Limits, P
 
 const CALLS: usize = 50_000;
 
-/// `sys_enter` of getpriority(2) from this process, whose first argument nobody looks at but us.
-fn getpriority() -> ProbeSpec {
-    let condition = all(vec![is(arg("id"), libc::SYS_getpriority), is(fact(Context::Pid), std::process::id())]);
+/// `sys_enter` of getpriority(2) from this process, whose arguments nobody looks at but us: the second tells tests apart, which
+/// run at the same time.
+fn getpriority(test: u64) -> ProbeSpec {
+    let own = is(fact(Context::Pid), std::process::id());
+    let condition = all(vec![is(arg("id"), libc::SYS_getpriority), own, is(element("args", 1), test)]);
     probe(tracepoint("raw_syscalls", "sys_enter"), &[], Some(condition))
 }
 
-fn call_with(key: u64) {
+fn call_with(test: u64, key: u64) {
     // SAFETY: getpriority reads nothing of ours, and refuses a class of processes that doesn't exist.
-    unsafe { libc::syscall(libc::SYS_getpriority, 1_000_000 + key, 0) };
+    unsafe { libc::syscall(libc::SYS_getpriority, 1_000_000 + key, test) };
 }
 
 fn with_tables(mut spec: SessionSpec, tables: u64) -> SessionSpec {
@@ -71,11 +73,11 @@ fn stacks_are_keys() {
 #[test]
 fn events_and_tables_count_the_same() {
     require_tracing!();
-    let counted = counted(getpriority(), vec![element("args", 0)]);
+    let counted = counted(getpriority(3), vec![element("args", 0)]);
     let both = ProbeSpec { deliver: true, name: "both".into(), ..counted };
     let mut live = Live::begin(&with_tables(everything(vec![both]), 4096));
     for key in 0..CALLS as u64 {
-        call_with(key % 300);
+        call_with(3, key % 300);
     }
     let row = live.end()[0];
     assert_eq!(live.table(0, 0).total(), CALLS as u64);
@@ -96,7 +98,7 @@ proptest! {
         if !can_trace() {
             return Ok(());
         }
-        let counted = counted(getpriority(), vec![element("args", 0)]);
+        let counted = counted(getpriority(4), vec![element("args", 0)]);
         let mut live = Live::begin(&with_tables(everything(vec![counted]), tables));
         let mut taken: BTreeMap<Vec<Part>, u64> = BTreeMap::new();
         let mut take = |live: &Live| {
@@ -105,7 +107,7 @@ proptest! {
         let threads = std::thread::available_parallelism().unwrap().get() as u64;
         std::thread::scope(|scope| {
             for thread in 0..threads {
-                scope.spawn(move || (0..CALLS as u64).for_each(|call| call_with((call * 7 + thread) % keys)));
+                scope.spawn(move || (0..CALLS as u64).for_each(|call| call_with(4, (call * 7 + thread) % keys)));
             }
             for pause in &pauses {
                 std::thread::sleep(Duration::from_millis(*pause));
@@ -188,11 +190,11 @@ fn values_accumulate_alike_in_both_places() {
     let functions = [F::Sum, F::Min, F::Max, F::Avg, F::Stats, F::Hist, linear, F::Quantiles, F::Distinct];
     let of_value = |function| AggregateSpec { function, value: Some(element("args", 0)), by: Vec::new() };
     let aggregates: Vec<_> = functions.into_iter().chain([F::Top { size: 1000 }]).map(of_value).collect();
-    let probe = ProbeSpec { aggregates, deliver: false, ..getpriority() };
+    let probe = ProbeSpec { aggregates, deliver: false, ..getpriority(6) };
     for tables in [1 << 14, 32 << 20] {
         let mut live = Live::begin(&with_tables(everything(vec![probe.clone()]), tables));
         let values: Vec<i128> = (0..CALLS as i128).map(|call| 1_000_000 + call * 7 % 300).collect();
-        values.iter().for_each(|value| call_with((value - 1_000_000) as u64));
+        values.iter().for_each(|value| call_with(6, (value - 1_000_000) as u64));
         let row = live.end()[0];
         assert_eq!((row.tabled + row.delivered, row.ring_full), (CALLS as u64, 0), "{row:?}");
         assert!(if tables < 1 << 20 { row.delivered > 0 } else { row.delivered == 0 }, "{row:?}");

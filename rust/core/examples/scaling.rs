@@ -66,7 +66,7 @@ fn layouts() -> Arc<Layouts> {
         role: Role::Capture,
         names: Default::default(),
     };
-    let schema = EventSchema { id: 1, probe: 0, target: 0, fields: vec![pid], keys: vec![vec![0]] };
+    let schema = EventSchema { id: 1, probe: 0, target: 0, fields: vec![pid], keys: vec![vec![0]], values: Vec::new() };
     let layout = EventLayout::compute(schema, Encoding::Aligned).expect("a field of four bytes has a place");
     Arc::new(Layouts::new(vec![layout]).expect("one layout"))
 }
@@ -78,7 +78,7 @@ fn spec(deliver: bool) -> SessionSpec {
         "limits": {{"buffer": 4194304, "queue": 4294967296, "stack_depth": 127, "stack_cache": 64}},
         "probes": [{{"name": "p", "declared_at": null, "targets": [{{"kind": "raw_tracepoint", "name": "sys_enter"}}],
         "capture": {{"kind": "fields", "fields": [{{"name": "process", "expr": {pid}}}]}}, "where": null, "span": null,
-        "aggregates": [{{"function": "count", "by": [{pid}]}}], "deliver": {deliver}}}]}}"#
+        "aggregates": [{{"function": {{"kind": "count"}}, "by": [{pid}]}}], "deliver": {deliver}}}]}}"#
     );
     SessionSpec::from_json(&json).expect("the spec is right")
 }

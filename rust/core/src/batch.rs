@@ -40,6 +40,19 @@ impl Batch {
         Some(Event { layout: self.layouts.get(id)?, cpu: entry.cpu, bytes })
     }
 
+    /// An event's record; no bytes behind the end.
+    #[inline]
+    pub fn record(&self, index: usize) -> &[u8] {
+        let place = |entry: &Entry| entry.start as usize..entry.start as usize + entry.length as usize;
+        self.entries.get(index).and_then(|entry| self.bytes.get(place(entry))).unwrap_or_default()
+    }
+
+    /// The CPU of an event; 0 behind the end.
+    #[inline]
+    pub fn cpu(&self, index: usize) -> u16 {
+        self.entries.get(index).map_or(0, |entry| entry.cpu)
+    }
+
     /// All events.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         (0..self.len()).filter_map(|index| self.event(index))

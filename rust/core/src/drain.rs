@@ -1,7 +1,8 @@
 //! The thread that drains, always, whether or not the script is busy. In: a [`Pump`]. Out: full tables and queues.
 //!
 //! Probes wake nobody (that is what makes tracing slow), so the thread polls: at once again while much comes, each few
-//! milliseconds otherwise.
+//! milliseconds otherwise. Where a full queue shall block, it reads nothing until there is room, and says so to whoever
+//! waits for it: that may be the one who would make room.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::pump::{Outlets, Pump};
+use crate::queue::Queue;
 
 /// The usual pause between two turns.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -46,6 +48,8 @@ struct State {
     is_awaited: bool,
     watermark: u64,
     turns: u64,
+    /// It waits for room in the queue.
+    is_blocked: bool,
     error: Option<Error>,
     late: Vec<u64>,
 }
@@ -63,10 +67,11 @@ impl Drain {
         Ok(Self { shared, outlets, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Waits until every event from before `time` (`CLOCK_MONOTONIC`, nanoseconds) is in the tables and the queue.
+    /// Waits until every event from before `time` (`CLOCK_MONOTONIC`, nanoseconds) is in the tables and the queue, or the
+    /// queue is full and blocks.
     pub fn wait_for(&self, time: u64) {
         let mut state = self.shared.lock();
-        while state.watermark < time && !state.has_ended {
+        while state.watermark < time && !state.has_ended && !state.is_blocked {
             state.is_awaited = true;
             self.shared.changed.notify_all();
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +83,7 @@ impl Drain {
     pub fn wait_for_turns(&self) {
         let mut state = self.shared.lock();
         let last = state.turns + EMPTYING_TURNS;
-        while state.turns < last && !state.has_ended {
+        while state.turns < last && !state.has_ended && !state.is_blocked {
             state.is_awaited = true;
             self.shared.changed.notify_all();
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -123,6 +128,22 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits while the queue is full and blocks. False when it is time to end; then the queue blocks no more.
+    fn room(&self, queue: &Queue) -> bool {
+        while queue.is_blocked() {
+            let mut state = self.lock();
+            state.is_blocked = true;
+            self.changed.notify_all();
+            if state.is_ending {
+                return false;
+            }
+            drop(state);
+            queue.wait_for_room(PAUSE);
+        }
+        self.lock().is_blocked = false;
+        true
+    }
+
     /// Tells what a turn achieved, then pauses. False when it is time to end.
     fn report(&self, pump: &Pump, pause: Duration) -> bool {
         let mut state = self.lock();
@@ -140,7 +161,12 @@ impl Shared {
 }
 
 fn run(mut pump: Pump, shared: &Shared) {
-    let outcome = live(&mut pump, shared).and_then(|()| last(&mut pump));
+    let outcome = live(&mut pump, shared).and_then(|()| {
+        if shared.lock().is_ending {
+            pump.unblock();
+        }
+        last(&mut pump)
+    });
     // After an error, what was read before it is still delivered.
     if outcome.is_err() {
         let _ = pump.turn(true);
@@ -158,10 +184,8 @@ fn run(mut pump: Pump, shared: &Shared) {
 fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
     let mut idle_turns = 0_u32;
     loop {
-        while !pump.has_room(PAUSE) {
-            if !shared.report(pump, Duration::ZERO) {
-                return Ok(());
-            }
+        if !shared.room(&pump.outlets().queue) {
+            return Ok(());
         }
         let turn = pump.turn(false)?;
         idle_turns = if turn.bytes == 0 { idle_turns.saturating_add(1) } else { 0 };

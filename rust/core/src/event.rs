@@ -271,6 +271,18 @@ impl Column {
     pub fn ty(self) -> FieldType {
         self.ty
     }
+
+    /// Whether a record says that it could not be read.
+    #[inline]
+    pub(crate) fn is_null(&self, record: &[u8]) -> bool {
+        read(record, ALIGNED_NULLS).is_some_and(|nulls| u16::from_le_bytes(nulls) & self.null != 0)
+    }
+
+    /// Its bytes in a record; zeros where there are none.
+    #[inline]
+    pub(crate) fn bytes_of<const N: usize>(&self, record: &[u8]) -> [u8; N] {
+        read(record, self.offset).unwrap_or([0; N])
+    }
 }
 
 impl FieldType {

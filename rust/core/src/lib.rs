@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod batch;
 pub mod collect;
+pub mod columns;
 pub mod drain;
 pub mod error;
 pub mod event;
@@ -17,6 +18,7 @@ pub mod pump;
 pub mod queue;
 pub mod recording;
 pub mod report;
+pub mod sample;
 pub mod sink;
 pub mod source;
 pub mod spec;

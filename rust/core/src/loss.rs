@@ -32,6 +32,8 @@ pub struct Row {
     pub transport_lost: u64,
     /// A slow consumer left no room in the queue.
     pub dropped: u64,
+    /// Left out of a sample, for the queue of a slow consumer was filling (`on_full`).
+    pub sampled_out: u64,
     /// The end of a span without a start: it began before the session, or its start is among another number.
     pub unmatched: u64,
     /// The start of a span, which is kept until its end.
@@ -60,10 +62,10 @@ impl Row {
     /// Hits without a fate: 0 in a ledger that balances.
     pub fn balance(&self) -> i128 {
         let Self { filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped, .. } = *self;
-        let Self { tabled, unmatched, opened, already_open, open_full, .. } = *self;
+        let Self { tabled, sampled_out, unmatched, opened, already_open, open_full, .. } = *self;
         let fates = [
             [filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped].as_slice(),
-            &[tabled, unmatched, opened, already_open, open_full],
+            &[tabled, sampled_out, unmatched, opened, already_open, open_full],
         ]
         .concat();
         i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()
@@ -85,16 +87,18 @@ pub fn settle(rows: &mut [Row]) {
     }
 }
 
-/// Enters what the user side knows into the kernel's rows.
-pub fn account(rows: &mut [Row], layouts: &Layouts, dropped: &[u64], late: &[u64]) {
+/// Enters what the user side knows into the kernel's rows: by event id, what the queue dropped, what was left out of a
+/// sample, and what came late.
+pub fn account(rows: &mut [Row], layouts: &Layouts, dropped: &[u64], sampled_out: &[u64], late: &[u64]) {
     for layout in layouts.iter() {
         let (schema, id) = (&layout.schema, usize::from(layout.schema.id));
         let row = rows.iter_mut().find(|row| (row.probe, row.target) == (schema.probe, schema.target));
         let Some(row) = row else { continue };
         row.dropped = dropped.get(id).copied().unwrap_or(0);
+        row.sampled_out = sampled_out.get(id).copied().unwrap_or(0);
         row.late = late.get(id).copied().unwrap_or(0);
         // The kernel's row may be older than the queue's number while the session runs.
-        row.delivered = row.delivered.saturating_sub(row.dropped);
+        row.delivered = row.delivered.saturating_sub(row.dropped + row.sampled_out);
     }
 }
 
@@ -111,7 +115,8 @@ mod tests {
         let layout = EventLayout::compute(schema, Encoding::Aligned).unwrap();
         let layouts = Layouts::new(vec![layout]).unwrap();
         let mut rows = [Row { hits: 10, filtered: 3, delivered: 7, ..Row::default() }];
-        account(&mut rows, &layouts, &[0, 2], &[0, 1]);
-        assert_eq!((rows[0].delivered, rows[0].dropped, rows[0].late, rows[0].balance()), (5, 2, 1, 0));
+        account(&mut rows, &layouts, &[0, 2], &[0, 3], &[0, 1]);
+        assert_eq!((rows[0].delivered, rows[0].dropped, rows[0].sampled_out), (2, 2, 3));
+        assert_eq!((rows[0].late, rows[0].balance()), (1, 0));
     }
 }

@@ -11,10 +11,11 @@ use crate::layout::{EventLayout, EventSchema};
 use crate::merge::{Merge, Turn};
 use crate::queue::Queue;
 use crate::recording::Recorder;
+use crate::sample::Sampler;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::source::rows::{RowColumn, Rows};
-use crate::spec::SessionSpec;
+use crate::spec::{OnFull, SessionSpec};
 use crate::stack::StackTable;
 
 /// What to do with an event.
@@ -61,12 +62,12 @@ pub struct Outlets {
 impl Outlets {
     /// As a spec wants them.
     pub fn new(spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
-        Self::with_queue(Queue::new(queue_limit(spec)), spec, layouts)
+        Self::with_queue(Queue::new(queue_limit(spec), spec.limits.on_full), spec, layouts)
     }
 
     /// With a queue that drops nothing, for sources that can wait.
     pub fn lossless(spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
-        Self::with_queue(Queue::lossless(queue_limit(spec)), spec, layouts)
+        Self::with_queue(Queue::new(queue_limit(spec), OnFull::Block), spec, layouts)
     }
 
     fn with_queue(queue: Queue, spec: &SessionSpec, layouts: Arc<Layouts>) -> Self {
@@ -84,6 +85,8 @@ pub struct Pump {
     plans: Vec<Plan>,
     tables: Vec<Arc<Table>>,
     builder: BatchBuilder,
+    /// For a queue whose filling means fewer events.
+    sampler: Option<Sampler>,
     replays: bool,
 }
 
@@ -157,29 +160,38 @@ impl Pump {
             merge.record(recorder);
         }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
-        Self { merge, outlets, plans, tables, builder, replays }
+        let samples = spec.limits.on_full == OnFull::Sample && !replays;
+        let sampler = samples.then(|| Sampler::new(layouts.len()));
+        Self { merge, outlets, plans, tables, builder, replays, sampler }
     }
 
     /// Reads what there is and lets go of what is certain to be complete; with `flush`, of everything.
     pub fn turn(&mut self, flush: bool) -> Result<Turn, Error> {
         let tables = self.tables.iter().map(|table| table.lock()).collect();
         let queue = &self.outlets.queue;
-        let mut end = End { plans: &self.plans, tables, builder: &mut self.builder, queue };
+        let mut end =
+            End { plans: &self.plans, tables, builder: &mut self.builder, queue, sampler: self.sampler.as_mut() };
+        end.fit();
         let turn = self.merge.turn(&mut end, flush);
         drop(end);
         // A recording's turns may be small, and nobody waits for one of them.
         let is_due = !self.replays || flush || turn.as_ref().map_or(true, |turn| turn.ended);
         if is_due && let Some(batch) = self.builder.finish() {
-            self.outlets.queue.push(batch);
+            queue.push(batch);
+        }
+        if let Some(left_out) = self.sampler.as_mut().and_then(Sampler::take) {
+            queue.leave_out(&left_out);
         }
         // Only now: tables can be read while it waits for the disk.
         let recorded = self.merge.flush_recording();
         turn.and_then(|turn| recorded.map(|()| turn))
     }
 
-    /// Whether there is room for what a turn brings, where nothing may be dropped; waits for it, for a time.
-    pub fn has_room(&self, at_most: Duration) -> bool {
-        !self.replays || self.outlets.queue.wait_for_room(at_most)
+    /// From now on nobody may be reading: a full queue holds nothing up any more. A recording's events stay all the same.
+    pub fn unblock(&self) {
+        if !self.replays {
+            self.outlets.queue.unblock();
+        }
     }
 
     /// Waits for more, outside of a turn, so that tables can be read meanwhile. False: it didn't wait.
@@ -225,9 +237,18 @@ struct End<'a> {
     tables: Vec<TableGuard<'a>>,
     builder: &'a mut BatchBuilder,
     queue: &'a Queue,
+    sampler: Option<&'a mut Sampler>,
 }
 
 impl End<'_> {
+    /// Lets the sampler, if there is one, see how full the queue is.
+    fn fit(&mut self) {
+        if let Some(sampler) = &mut self.sampler {
+            let (bytes, limit) = self.queue.fill();
+            sampler.fit(bytes, limit);
+        }
+    }
+
     #[inline]
     fn add(&mut self, plan: &Plan, event: &Event<'_>) {
         for addition in &plan.additions {
@@ -255,12 +276,13 @@ impl Sink for End<'_> {
         let plans = self.plans;
         let Some(plan) = plans.get(usize::from(event.id())) else { return true };
         self.add(plan, event);
-        if plan.deliver {
+        if plan.deliver && self.sampler.as_mut().is_none_or(|sampler| sampler.keeps(event.id())) {
             self.builder.push(event);
             if self.builder.is_full()
                 && let Some(batch) = self.builder.finish()
             {
                 self.queue.push(batch);
+                self.fit();
             }
         }
         true

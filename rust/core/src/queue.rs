@@ -1,6 +1,8 @@
 //! Batches that wait for the script. In: batches, from the thread that drains. Out: batches, to the thread that asks.
 //!
-//! Bounded by bytes: what a slow consumer leaves no room for is dropped and counted by event. Pushing never waits.
+//! Bounded by bytes: what a slow consumer leaves no room for is dropped and counted by event. Pushing never waits: where
+//! a full queue shall block (`on_full`), the thread that drains waits for room before it reads on, and what it had read
+//! by then is taken in all the same.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -9,16 +11,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::spec::OnFull;
 
 /// The queue between the drain and the script.
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
     ready: Condvar,
+    room: Condvar,
     limit: usize,
-    /// Whether who pushes sees to it that there is room.
-    is_lossless: bool,
-    roomy: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +28,10 @@ struct State {
     bytes: usize,
     is_closed: bool,
     wakes: u64,
+    /// A full queue blocks.
+    blocks: bool,
     dropped: Vec<u64>,
+    sampled_out: Vec<u64>,
     signal: Option<Signal>,
 }
 
@@ -70,29 +74,16 @@ pub enum Popped {
 
 impl Queue {
     /// A queue for so many bytes of batches.
-    pub fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), ready: Condvar::new(), limit, is_lossless: false, roomy: Condvar::new() }
+    pub fn new(limit: usize, on_full: OnFull) -> Self {
+        let state = State { blocks: on_full == OnFull::Block, ..State::default() };
+        Self { state: Mutex::new(state), ready: Condvar::new(), room: Condvar::new(), limit }
     }
 
-    /// One that never drops: who pushes waits for room before.
-    pub fn lossless(limit: usize) -> Self {
-        Self { is_lossless: true, ..Self::new(limit) }
-    }
-
-    /// Waits until less is queued than the limit, for a time. Whether that is so.
-    pub fn wait_for_room(&self, at_most: Duration) -> bool {
-        let mut state = self.lock();
-        if state.bytes >= self.limit && !state.batches.is_empty() {
-            state = self.roomy.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.bytes < self.limit || state.batches.is_empty()
-    }
-
-    /// Appends a batch; one for which there is no room is dropped, and its events are counted. A batch always fits
-    /// into an empty queue.
+    /// Appends a batch; one for which there is no room is dropped, and its events are counted, unless a full queue blocks.
+    /// A batch always fits into an empty queue.
     pub fn push(&self, batch: Batch) {
         let mut state = self.lock();
-        let has_room = self.is_lossless || state.bytes + batch.nbytes() <= self.limit || state.batches.is_empty();
+        let has_room = state.blocks || state.batches.is_empty() || state.bytes + batch.nbytes() <= self.limit;
         if state.is_closed || !has_room {
             for event in batch.events() {
                 let id = usize::from(event.id());
@@ -111,6 +102,49 @@ impl Queue {
         self.ready.notify_one();
     }
 
+    /// Whether it blocks, and holds as much as it may.
+    pub fn is_blocked(&self) -> bool {
+        let state = self.lock();
+        state.blocks && self.is_full(&state)
+    }
+
+    /// Waits for room, at most so long.
+    pub fn wait_for_room(&self, at_most: Duration) {
+        let state = self.lock();
+        if state.blocks && self.is_full(&state) {
+            drop(self.room.wait_timeout(state, at_most));
+        }
+    }
+
+    fn is_full(&self, state: &State) -> bool {
+        state.bytes >= self.limit && !state.batches.is_empty()
+    }
+
+    /// From now on a full queue blocks nobody any more, and what finds no room is dropped: nobody may be reading.
+    pub fn unblock(&self) {
+        self.lock().blocks = false;
+        self.room.notify_all();
+    }
+
+    /// Bytes that it holds, and the most that it may.
+    pub fn fill(&self) -> (usize, usize) {
+        (self.lock().bytes, self.limit)
+    }
+
+    /// Enters how many events, by id, were left out of a sample.
+    pub fn leave_out(&self, counts: &[u64]) {
+        let mut state = self.lock();
+        if state.sampled_out.len() < counts.len() {
+            state.sampled_out.resize(counts.len(), 0);
+        }
+        state.sampled_out.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+    }
+
+    /// Events that were left out of a sample, by event id; shorter than the ids there are where the last ones have none.
+    pub fn sampled_out(&self) -> Vec<u64> {
+        self.lock().sampled_out.clone()
+    }
+
     /// How often [`Self::wake`] was called so far.
     pub fn wakes(&self) -> u64 {
         self.lock().wakes
@@ -125,7 +159,8 @@ impl Queue {
             if let Some(batch) = state.batches.pop_front() {
                 state.bytes -= batch.nbytes();
                 let _ = state.signal();
-                self.roomy.notify_one();
+                drop(state);
+                self.room.notify_all();
                 return Popped::Batch(batch);
             }
             if state.is_closed {

@@ -229,7 +229,7 @@ fn tables_are_counted_by_what_was_captured() {
     let head = Head::new(&spec(), &layouts, Vec::new());
     let wanted = |by: serde_json::Value| {
         let mut json = serde_json::to_value(spec()).unwrap();
-        json["probes"][0]["aggregates"] = serde_json::json!([{"function": "count", "by": by}]);
+        json["probes"][0]["aggregates"] = serde_json::json!([{"function": {"kind": "count"}, "by": by}]);
         SessionSpec::from_json(&json.to_string()).unwrap()
     };
     let comm = serde_json::json!({"op": "context", "name": "comm"});

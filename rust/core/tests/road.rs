@@ -20,10 +20,14 @@ use spile_core::stack::{StackTable, hash_frames};
 use spile_core::{Error, loss};
 
 fn spec(queue: u64, deliver: bool) -> SessionSpec {
+    spec_on_full(queue, deliver, "drop")
+}
+
+fn spec_on_full(queue: u64, deliver: bool, on_full: &str) -> SessionSpec {
     let json = serde_json::json!({
         "version": 1,
         "target": {"pid": null, "follow": true, "cgroup": null, "exclude_self": true},
-        "limits": {"buffer": 4096, "queue": queue, "stack_depth": 127, "stack_cache": 64},
+        "limits": {"buffer": 4096, "queue": queue, "stack_depth": 127, "stack_cache": 64, "on_full": on_full},
         "probes": [{
             "name": "p", "declared_at": null,
             "targets": [{"kind": "raw_tracepoint", "name": "sched_switch"}],
@@ -209,8 +213,84 @@ fn a_queue_without_room_drops_and_counts() {
     let dropped = outlets.queue.dropped()[1];
     assert!(dropped > 0 && delivered > 0, "{dropped} dropped, {delivered} delivered");
     let mut rows = [loss::Row { hits: EVENTS, delivered: EVENTS, ..loss::Row::default() }];
-    loss::account(&mut rows, &outlets.layouts, &outlets.queue.dropped(), &drain.late());
+    loss::account(&mut rows, &outlets.layouts, &outlets.queue.dropped(), &[], &drain.late());
     assert_eq!((rows[0].delivered, rows[0].balance()), (delivered, 0));
+}
+
+/// Plays so many events, a thousand each time that the source is read.
+fn plenty(events: u64) -> Script {
+    let source = Script::new(0);
+    for start in (0..events).step_by(1000) {
+        source.step((start..start + 1000).map(|time| record(time, 0, time, "x", 0)).collect(), start + 1000);
+    }
+    source
+}
+
+#[test]
+fn a_full_queue_that_blocks_stops_reading_and_loses_nothing() {
+    const LIMIT: usize = 64 << 10;
+    const EVENTS: u64 = 40_000;
+    let spec = spec_on_full(LIMIT as u64, true, "block");
+    let outlets = Arc::new(Outlets::new(&spec, usual()));
+    let source = plenty(EVENTS);
+    let drain = Drain::spawn(Pump::new(&spec, vec![source.boxed()], Arc::clone(&outlets))).unwrap();
+    // Whoever would make room mustn't wait for ever for what needs room.
+    drain.wait_for(u64::MAX);
+    let (mut delivered, mut most) = (0, 0);
+    loop {
+        most = most.max(outlets.queue.fill().0);
+        match outlets.queue.pop(None, 0) {
+            Popped::Batch(batch) => {
+                for event in batch.events() {
+                    assert_eq!(event.time(), delivered);
+                    delivered += 1;
+                }
+            }
+            Popped::Nothing => {}
+            Popped::Ended => break,
+        }
+    }
+    assert_eq!((delivered, outlets.queue.dropped().len()), (EVENTS, 0));
+    // What one turn reads: a thousand events of 48 bytes and their places.
+    assert!(most <= LIMIT + 1000 * (48 + 12), "{most} bytes were queued");
+}
+
+#[test]
+fn what_a_blocked_session_has_not_read_when_it_is_stopped_is_counted() {
+    const EVENTS: u64 = 40_000;
+    let spec = spec_on_full(64 << 10, true, "block");
+    let outlets = Arc::new(Outlets::new(&spec, usual()));
+    let drain = Drain::spawn(Pump::new(&spec, vec![plenty(EVENTS).boxed()], Arc::clone(&outlets))).unwrap();
+    drain.wait_for(u64::MAX);
+    drain.finish();
+    let mut delivered = 0;
+    while let Popped::Batch(batch) = outlets.queue.pop(None, 0) {
+        delivered += batch.len() as u64;
+    }
+    assert!(delivered > 0 && delivered < EVENTS);
+    assert_eq!(delivered + outlets.queue.dropped()[1], EVENTS);
+}
+
+#[test]
+fn a_sample_keeps_every_nth_event_while_the_queue_fills_and_counts_the_others() {
+    const EVENTS: u64 = 40_000;
+    let spec = spec_on_full(1 << 20, true, "sample");
+    let outlets = Arc::new(Outlets::new(&spec, usual()));
+    let drain = Drain::spawn(Pump::new(&spec, vec![plenty(EVENTS).boxed()], Arc::clone(&outlets))).unwrap();
+    drain.wait_for(u64::MAX);
+    drain.finish();
+    let mut times = Vec::new();
+    while let Popped::Batch(batch) = outlets.queue.pop(None, 0) {
+        times.extend(batch.events().map(|event| event.time()));
+    }
+    let (dropped, left_out) = (outlets.queue.dropped(), outlets.queue.sampled_out());
+    let mut rows = [loss::Row { hits: EVENTS, delivered: EVENTS, ..loss::Row::default() }];
+    loss::account(&mut rows, &outlets.layouts, &dropped, &left_out, &drain.late());
+    assert_eq!((rows[0].delivered, rows[0].balance()), (times.len() as u64, 0));
+    assert!(rows[0].sampled_out > 0 && rows[0].dropped == 0, "{:?}", rows[0]);
+    let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| gap.is_power_of_two()), "each time one of 1, 2, 4, …");
+    assert_eq!((gaps[0], gaps[gaps.len() - 1] > 1), (1, true));
 }
 
 #[test]

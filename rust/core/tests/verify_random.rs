@@ -161,6 +161,7 @@ fn spec(
             stack_cache: 1024,
             transport: Default::default(),
             tables: 32 << 20,
+            on_full: Default::default(),
         },
         probes: vec![ProbeSpec {
             name,

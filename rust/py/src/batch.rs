@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice};
 use spile_bpf::kernel::clock;
@@ -116,6 +116,16 @@ impl Batch {
             tables.set_item(name, Columns::new(Arc::clone(&self.shared), id, list))?;
         }
         Ok(tables)
+    }
+
+    fn columns(&self) -> PyResult<Columns> {
+        let events = &self.shared.buffer;
+        let id = events.event(0).map(|event| event.id());
+        let Some(id) = id.filter(|id| events.events().all(|event| event.id() == *id)) else {
+            let what = if id.is_none() { "no event" } else { "several kinds of event" };
+            return Err(PyValueError::new_err(format!("{what} in this batch; by_probe() gives each kind's columns")));
+        };
+        Ok(Columns::new(Arc::clone(&self.shared), id, (0..events.len() as u32).collect()))
     }
 
     fn __repr__(&self) -> String {

@@ -1,13 +1,15 @@
-//! Columns of the events of one kind, converted when they are asked for.
+//! Columns of the events of one kind, converted when they are asked for: to lists of objects, or to arrays of integers.
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyList, PyString};
+use pyo3::types::{PyIterator, PyList, PyMemoryView, PyString};
+use spile_core::columns::Integers;
 
 use crate::batch::Shared;
-use crate::kinds::Kind;
+use crate::buffer::Array;
+use crate::kinds::{Field, Kind};
 
 #[pyclass(frozen, mapping, module = "spile._native")]
 pub struct Columns {
@@ -26,6 +28,14 @@ impl Columns {
         self.shared.kinds.get(self.id).ok_or_else(|| PyKeyError::new_err(self.id))
     }
 
+    fn integers(&self, field: &Field) -> PyResult<Integers> {
+        let integers = field.place.and_then(|place| self.shared.buffer.integers(&self.indexes, place));
+        integers.ok_or_else(|| {
+            let name = &field.name.text;
+            PyTypeError::new_err(format!("{name} holds no integers, so it is no array; columns[{name:?}] is a list"))
+        })
+    }
+
     fn events(&self) -> impl Iterator<Item = spile_core::event::Event<'_>> {
         self.indexes.iter().filter_map(|index| self.shared.buffer.event(*index as usize))
     }
@@ -41,6 +51,23 @@ impl Columns {
     #[getter]
     fn cpu(&self) -> Vec<u16> {
         self.events().map(|event| event.cpu).collect()
+    }
+
+    fn buffer<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyMemoryView>> {
+        let array = match (self.kind()?.field(name)?, name.to_str()?) {
+            (Some(field), _) => self.integers(field)?.into(),
+            (None, "time") => Array::new(self.events().flat_map(|event| event.time().to_le_bytes()).collect(), c"Q", 8),
+            (None, "cpu") => Array::new(self.events().flat_map(|event| event.cpu.to_le_bytes()).collect(), c"H", 2),
+            (None, _) => return Err(PyKeyError::new_err(name.clone().unbind())),
+        };
+        array.view(name.py())
+    }
+
+    fn valid<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyMemoryView>>> {
+        let Some(field) = self.kind()?.field(name)? else {
+            return Err(PyKeyError::new_err(name.clone().unbind()));
+        };
+        self.integers(field)?.valid.map(|valid| Array::new(valid, c"?", 1).view(name.py())).transpose()
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyList>> {

@@ -161,7 +161,8 @@ impl Engine {
             },
         };
         let late = self.drain.get().map(Drain::late).unwrap_or_default();
-        loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &late);
+        let queue = &self.outlets.queue;
+        loss::account(&mut rows, &self.outlets.layouts, &queue.dropped(), &queue.sampled_out(), &late);
         Ok(rows)
     }
 
@@ -278,11 +279,6 @@ impl Engine {
         self.tape.recording().is_some()
     }
 
-    /// What whoever reads a replay has to know of its recording's end.
-    fn warnings(&self) -> Vec<String> {
-        self.tape.recording().map_or_else(Vec::new, Open::warnings)
-    }
-
     /// What a script says of itself.
     #[getter]
     fn ready(&self) -> bool {
@@ -308,7 +304,7 @@ impl Engine {
         Ok(dict)
     }
 
-    /// What was lost of which no single probe is known, and warnings, of which there are none here.
+    /// What was lost of which no single probe is known, and what a replay has to say of its recording's end.
     fn beyond<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyTuple>)> {
         let dict = PyDict::new(py);
         if let Some(account) = &self.account {
@@ -318,7 +314,8 @@ impl Engine {
                 dict.set_item(name, number)?;
             }
         }
-        Ok((dict, PyTuple::empty(py)))
+        let warnings = self.tape.recording().map_or_else(Vec::new, Open::warnings);
+        Ok((dict, PyTuple::new(py, warnings)?))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
@@ -474,6 +471,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("faulted", row.faulted),
         ("transport_lost", row.transport_lost),
         ("dropped", row.dropped),
+        ("sampled_out", row.sampled_out),
         ("unmatched", row.unmatched),
         ("opened", row.opened),
         ("already_open", row.already_open),

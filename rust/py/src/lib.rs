@@ -5,6 +5,7 @@
 
 mod accumulated;
 mod batch;
+mod buffer;
 mod calls;
 mod columns;
 mod dispatch;

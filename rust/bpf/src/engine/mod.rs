@@ -297,6 +297,7 @@ pub(crate) mod tests {
                 stack_cache: 64,
                 transport: Default::default(),
                 tables: 32 << 20,
+                on_full: Default::default(),
             },
             probes: vec![ProbeSpec {
                 name: "many".into(),

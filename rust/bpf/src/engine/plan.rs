@@ -388,6 +388,7 @@ mod tests {
                 stack_cache: 64,
                 tables: 32 << 20,
                 transport: Default::default(),
+                on_full: Default::default(),
             },
             probes: vec![ProbeSpec {
                 name: "many".into(),

@@ -60,6 +60,7 @@ pub(super) fn bits(groups: &[Vec<usize>], planned: &[Planned], memory: u64, cpus
     let needed = |bits: u32| tables().map(|table| sizes(bits).bytes(table)).sum::<u64>();
     match (LEAST_BITS..=MOST_BITS).rev().find(|bits| needed(*bits) <= memory) {
         Some(bits) => Ok(bits),
+        None if memory == 0 => Err("tables=0 keeps nothing in the kernel".into()),
         None => Err(format!(
             "the session's {} tables take at least {} bytes on {cpus} CPUs: raise tables={memory}",
             tables().count(),

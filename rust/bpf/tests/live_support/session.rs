@@ -149,6 +149,7 @@ pub fn everything(probes: Vec<ProbeSpec>) -> SessionSpec {
             stack_cache: 4096,
             transport: Default::default(),
             tables: 32 << 20,
+            on_full: Default::default(),
         },
         probes,
     }

@@ -48,7 +48,7 @@ impl Live {
         assert_eq!((self.collector.take_error(), self.drain.take_error()), (None, None));
         let mut rows = self.engine.ledger().unwrap();
         self.engine.detach();
-        loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &self.drain.late());
+        loss::account(&mut rows, &self.outlets.layouts, &self.outlets.queue.dropped(), &[], &self.drain.late());
         for row in &rows {
             assert_eq!(row.balance(), 0, "{row:?}");
         }

@@ -57,12 +57,15 @@ pub struct Limits {
     pub stack_depth: u32,
     /// Slots of each CPU's cache of stacks sent lately: a power of two.
     pub stack_cache: u32,
-    /// Bytes of the tables that aggregates are kept in, all of the session's together.
+    /// Bytes of the tables that aggregates are kept in, all of the session's together; with 0, events are sent for all.
     #[serde(default = "Limits::usual_tables")]
     pub tables: u64,
     /// By which rings records travel.
     #[serde(default)]
     pub transport: Transport,
+    /// What happens to events for which the queue has no room.
+    #[serde(default)]
+    pub on_full: OnFull,
 }
 
 impl Limits {
@@ -82,6 +85,19 @@ pub enum Transport {
     Ringbuf,
     /// Memory that is mapped and in which spile's programs reserve room themselves, wherever a record's size is fixed.
     Mapped,
+}
+
+/// What a full queue means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// Events are dropped, and counted.
+    #[default]
+    Drop,
+    /// Nothing is read until there is room: whoever writes has to wait, or counts what he loses.
+    Block,
+    /// From half of the queue on one event of so many is kept, the fewer the fuller it is; the others are counted.
+    Sample,
 }
 
 /// One probe: its targets, what it captures, and what is counted on it.

@@ -110,7 +110,7 @@ fn target_filter(target: &TargetFilter, faults: &mut Faults) {
 }
 
 fn limits(limits: &Limits, faults: &mut Faults) {
-    let Limits { buffer, queue, stack_depth, stack_cache, tables, transport: _ } = *limits;
+    let Limits { buffer, queue, stack_depth, stack_cache, tables, transport: _, on_full: _ } = *limits;
     if !buffer.is_power_of_two() || !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer) {
         let near = buffer.clamp(MIN_BUFFER, MAX_BUFFER).next_power_of_two().min(MAX_BUFFER);
         faults.add(
@@ -133,7 +133,8 @@ fn limits(limits: &Limits, faults: &mut Faults) {
             format!("stack_cache={stack_cache}: a power of two of slots, at most {MAX_STACK_CACHE}; take {near}"),
         );
     }
-    if !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
-        faults.add("limits.tables", format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes"));
+    if tables != 0 && !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
+        let fault = format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes, or 0 for none");
+        faults.add("limits.tables", fault);
     }
 }

@@ -30,8 +30,8 @@ pub fn spec() -> SessionSpec {
             "capture": {"kind": "fields", "fields": [{"name": "f0", "expr": {"op": "context", "name": "utime"}}]},
             "where": null,
             "aggregates": [
-                {"function": "count", "by": [{"op": "stack", "space": "kernel", "depth": null}]},
-                {"function": "count", "by": [{"op": "context", "name": "comm"}, {"op": "context", "name": "utime"}]},
+                {"function": {"kind": "count"}, "by": [{"op": "stack", "space": "kernel", "depth": null}]},
+                {"function": {"kind": "count"}, "by": [{"op": "context", "name": "comm"}, {"op": "context", "name": "utime"}]},
             ],
             "deliver": true,
         }],
