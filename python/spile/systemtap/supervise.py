@@ -162,6 +162,8 @@ class Supervisor:
     def _clear_away(self, program: subprocess.Popen[bytes]) -> None:
         """Ends what the leader left running, then unloads what has lost its staprun."""
         as_it_should = self.stage < 0 and program.returncode >= 0
+        if self.module:  # the program was staprun itself, and may have ended before it was seen as that
+            self.owners.add(program.pid)
         for number, seconds in ((signal.SIGTERM, self.patience[-1]), (signal.SIGKILL, LAST_PATIENCE)):
             left = members(program.pid)
             self.owners.update(pid for pid in left if _is_staprun(pid))
