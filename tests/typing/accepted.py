@@ -154,7 +154,12 @@ assert_type(wait.max(sp.elapsed // sp.us, by=comm), sp.Table[str, int])
 _ = switches.avg(pid), switches.stats(arg.prev_prio, by=comm)
 _ = wait.hist(sp.elapsed // sp.us, by=(sp.cpu, comm)), wait.quantiles(sp.elapsed)
 switches.lhist(arg.prev_prio, 0, 140, 20, by=comm)
-_ = switches.top(comm, size=5), switches.top(kstack, by=sp.cpu), switches.distinct(kstack, by=comm), switches.distinct(pid)
+_ = (
+    switches.top(comm, size=5),
+    switches.top(kstack, by=sp.cpu),
+    switches.distinct(kstack, by=comm),
+    switches.distinct(pid),
+)
 
 
 @opens.on_event
