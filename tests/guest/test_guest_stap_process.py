@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,10 @@ def modules() -> list[str]:
     return [name for name in loaded() if name.startswith("spile_")]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> bool:
+def wait_until(condition: Callable[[], object], seconds: float = 60, pause: float = 0.1) -> bool:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
-        time.sleep(0.1)
+        time.sleep(pause)
     return bool(condition())
 
 
@@ -184,7 +185,11 @@ def test_bulk_mode_writes_a_stream_for_each_cpu(prepared: Prepared) -> None:
                         got[descriptor] += os.read(descriptor, 1 << 20)
 
             assert wait_until(lambda: read() or sum(map(len, got.values())) > 10_000), process.log
-            ended = process.stop()
+            # It ends by itself only while somebody goes on reading.
+            with ThreadPoolExecutor(1) as others:
+                stopping = others.submit(process.stop)
+                assert wait_until(lambda: read() or stopping.done(), pause=0.005), process.log
+            ended = stopping.result()
             read()
             assert (ended.returncode, ended.killed) == (0, False), process.log
             assert len(got) == os.cpu_count()
