@@ -108,7 +108,7 @@ class Session(Recordable):
         self._choice.check_target(command, pid, cgroup)
         self._command = None if command is None else Command(command)
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
-        self._exclude_self = bool(exclude_self) and pid != os.getpid()
+        self._exclude_self = bool(exclude_self)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
         self._tables, self._on_full = tables, on_full
 
@@ -459,7 +459,7 @@ class Session(Recordable):
 
             cgroup = cgroup_id(self._cgroup)
         traced = None if self._system_wide else command_pid or self._pid
-        target = TargetFilter(traced, self._follow, cgroup, self._exclude_self)
+        target = TargetFilter(traced, self._follow, cgroup, self._exclude_self and self._pid != os.getpid())
         limits = Limits(
             buffer=self._buffer,
             queue=self._queue,
