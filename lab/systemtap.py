@@ -22,7 +22,7 @@ from lab.kernels import Kernel
 PACKAGED_RUNTIME = Path("/usr/share/systemtap/runtime")
 # A guest's CPUs take turns on one thread: who waits for a lock that the other holds must outlast its turn.
 _LOCK = "-DMAXTRYLOCK="
-_PATIENCE = f"{_LOCK}1000000"
+PATIENCE = f"{_LOCK}1000000"
 _NAME = re.compile(r"[a-z0-9_]{1,55}")
 # SystemTap 4.8 calls task_work_cancel() by the name that it had until the kernel's commit 68cbd415dd4b (6.1.103).
 _RENAMED = (
@@ -78,7 +78,7 @@ class Compiler:
 
     def module(self, script: str, name: str, *options: str, limit: float = 300) -> Path:
         """The compiled module, in a folder that guests see; with a guest's patience for locks, whatever it asks for."""
-        options = (*(option for option in options if not option.startswith(_LOCK)), _PATIENCE)
+        options = (*(option for option in options if not option.startswith(_LOCK)), PATIENCE)
         if not _NAME.fullmatch(name):
             raise LabError(f"{name!r} can't be a module's name: lower-case letters, digits and _, at most 55")
         identity = "\0".join([self.kernel.release, _version(), name, script, *options])

@@ -144,7 +144,7 @@ def test_a_script_is_compiled_once(home: Path, compiler: systemtap.Compiler) -> 
     assert path.name == "one.ko" and path.with_suffix(".stp").read_text() == "probe begin {}"
     assert compiler.module("probe begin {}", "one", "-DX=1") == path
     (call,) = (home / "calls").read_text().splitlines()
-    assert call == f"-R {compiler.runtime} -r {compiler.build} -p4 -m one -DX=1 one.stp"
+    assert call == f"-R {compiler.runtime} -r {compiler.build} -p4 -m one -DX=1 {systemtap.PATIENCE} one.stp"
     others = {
         compiler.module("probe end {}", "one", "-DX=1"),
         compiler.module("probe begin {}", "two", "-DX=1"),

@@ -151,15 +151,15 @@ assert_type(switches.sum(arg.prev_prio), sp.Cell[int])
 assert_type(switches.sum(arg.prev_prio, by=(comm, kstack)), sp.Table[tuple[str, sp.Stack], int])
 assert_type(switches.min(pid), sp.Cell[int | None])
 assert_type(wait.max(sp.elapsed // sp.us, by=comm), sp.Table[str, int])
-_ = switches.avg(pid), switches.stats(arg.prev_prio, by=comm)
-_ = wait.hist(sp.elapsed // sp.us, by=(sp.cpu, comm)), wait.quantiles(sp.elapsed)
+switches.avg(pid)
+switches.stats(arg.prev_prio, by=comm)
+wait.hist(sp.elapsed // sp.us, by=(sp.cpu, comm))
+wait.quantiles(sp.elapsed)
 switches.lhist(arg.prev_prio, 0, 140, 20, by=comm)
-_ = (
-    switches.top(comm, size=5),
-    switches.top(kstack, by=sp.cpu),
-    switches.distinct(kstack, by=comm),
-    switches.distinct(pid),
-)
+switches.top(comm, size=5)
+switches.top(kstack, by=sp.cpu)
+switches.distinct(kstack, by=comm)
+switches.distinct(pid)
 
 
 @opens.on_event
