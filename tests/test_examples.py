@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,18 @@ import spile
 from cli_support import SPILE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """A process that reads and sleeps all the while: the machine may be so quiet that nobody else does."""
+    calls = "import time\nwhile True: open('/proc/self/stat').read(); time.sleep(0.02)"
+    reader = subprocess.Popen([sys.executable, "-c", calls])
+    try:
+        yield
+    finally:
+        reader.kill()
+        reader.wait()
 
 
 def run(example: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -87,21 +101,14 @@ def test_waits_for_a_cpu_are_drawn_and_travel(tmp_path: Path) -> None:
 
 @pytest.mark.live
 def test_system_calls_by_their_slowest(tmp_path: Path) -> None:
-    shown = run("syscall_latency.py", "--seconds", "2", cwd=tmp_path).stdout
-    assert re.search(r"^[a-z]\w*  [\d,]+ values, min .*, p99 .*, max ", shown, re.MULTILINE)
+    with reading():
+        shown = run("syscall_latency.py", "--seconds", "2", cwd=tmp_path).stdout
+        listed = json.loads(run("syscall_latency.py", "--seconds", "1", "--json", cwd=tmp_path).stdout)
+    assert re.search(r"^ *[a-z]\w*  [\d,]+ values, min .*, p99 .*, max ", shown, re.MULTILINE)
     assert re.search(r"^ +[\d,]+ ± \d+  \w", shown, re.MULTILINE)
-    listed = json.loads(run("syscall_latency.py", "--seconds", "1", "--json", cwd=tmp_path).stdout)
     slowest = [row["p99"] for row in listed]
-    assert slowest == sorted(slowest, reverse=True) and {row["by"]["id"] for row in listed} & {
-        "read",
-        "openat",
-        "close",
-        "futex",
-        "nanosleep",
-        "clock_nanosleep",
-        "ppoll",
-        "epoll_wait",
-    }
+    assert slowest == sorted(slowest, reverse=True)
+    assert "clock_nanosleep" in {row["by"]["id"] for row in listed}
 
 
 @pytest.mark.live
