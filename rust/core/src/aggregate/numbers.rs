@@ -7,9 +7,9 @@ use super::row::{Kept, RowLayout, ordered};
 use crate::layout::FieldType;
 
 /// A word of a row, of an aggregate of integers.
+#[inline]
 fn kept(layout: &RowLayout, row: &[u64], wanted: Kept) -> Option<i128> {
-    let place = layout.function.kept().iter().position(|kept| *kept == wanted)?;
-    let word = *row.get(layout.kept_at + place)?;
+    let word = layout.kept(row, wanted)?;
     let signed = matches!(layout.value, Some(FieldType::Int { signed: true, .. }));
     let bits = match wanted {
         Kept::Least => ordered(!word, signed),
