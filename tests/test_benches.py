@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -84,3 +85,10 @@ def test_an_unknown_bench_is_refused_with_those_that_there_are() -> None:
     done = subprocess.run([sys.executable, str(RUN), "speed"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "decode_dispatch" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_loop_that_got_slower_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    counts = importlib.import_module("counts")
+    assert set(json.loads(counts.BASELINE.read_text())["instructions"]) == set(counts.LOOPS)
+    assert counts.beyond({"a": 106, "b": 104, "c": 1}, {"a": 100, "b": 100}) == ["a", "c"]
