@@ -66,7 +66,7 @@ check-python: build
 	$(BIN)/mypy
 	$(BIN)/mypy --strict examples .ci/structure.py .ci/schema.py tests/typing lab
 	$(BIN)/pyright
-	$(BIN)/python -m mypy.stubtest spile._native
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml spile._native
 
 check-structure: build
 	@$(BIN)/python .ci/structure.py

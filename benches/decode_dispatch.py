@@ -94,17 +94,26 @@ def _columns(data: bytes, events: int, rounds: int) -> Iterator[Row]:
 
         return _cost(work, events)
 
+    def arrow() -> float:
+        engine = recording.engine(data, count=False)
+        engine.start()
+        batches = list(_batches(engine))
+        return _cost(lambda: [batch.columns().__arrow_c_array__() for batch in batches], events)
+
     def python() -> float:
         return _cost(lambda: recording.columns_in_python(data), events)
 
-    only, ours, peers = alternate(rounds, alone, spile, python)
-    yield Price("two columns of a batch", "20 million a second", typical(only), FLOOR, "ns/event", Target("at most", 1))
+    only, capsules, ours, peers = alternate(rounds, alone, arrow, spile, python)
+    limit = Target("at most", 1)
+    yield Price("two columns of a batch", "20 million a second", typical(only), FLOOR, "ns/event", limit)
+    yield Price("a batch by Arrow", "20 million a second", typical(capsules), FLOOR, "ns/event", limit, FOUR)
     yield Price("decode, two columns", "20 million a second", typical(ours), FLOOR, "ns/event", remark=WHOLE)
     yield Price("decode, two columns", "struct loop into arrays", typical(ours), typical(peers), "ns/event")
 
 
 #: Nanoseconds of 20 million events a second.
 FLOOR = 50.0
+FOUR = "four columns: the time and the CPU too"
 WHOLE = "from the bytes of the stream on, its stacks included, in both threads together"
 
 

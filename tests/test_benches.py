@@ -37,6 +37,7 @@ def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
         "decode, call a handler",
         "call a handler",
         "two columns of a batch",
+        "a batch by Arrow",
         "decode, two columns",
         "decode, two columns",
     ]
