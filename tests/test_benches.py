@@ -93,3 +93,11 @@ def test_a_loop_that_got_slower_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     counts = importlib.import_module("counts")
     assert set(json.loads(counts.BASELINE.read_text())["instructions"]) == set(counts.LOOPS)
     assert counts.beyond({"a": 106, "b": 104, "c": 1}, {"a": 100, "b": 100}) == ["a", "c"]
+
+
+@pytest.mark.live
+def test_the_soak_adds_up() -> None:
+    soak = [sys.executable, str(RUN.with_name("soak.py")), "--seconds", "2", "--keys", "500"]
+    done = subprocess.run(soak, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "taken " in done.stdout
