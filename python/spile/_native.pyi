@@ -313,8 +313,8 @@ class Engine:
         """What was lost of which no single probe is known, by name, and what a replay says of its recording's end."""
     def events(self) -> list[dict[str, Any]]:
         """The kinds of event: `id`, `probe` and `target` (indexes), `name`, `fields` (names and types, in order)."""
-    def explain(self) -> str:
-        """What was made of the spec: intermediate form and bytecode of each program."""
+    def explain(self, code: bool) -> str:
+        """What was made of the spec; with `code` the intermediate form and the bytecode of each program too."""
     def table(self, probe: int, aggregate: int) -> NativeTable: ...
     def add_pid(self, pid: int) -> None:
         """Lets one more process through the target filter."""

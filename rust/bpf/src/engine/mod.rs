@@ -265,10 +265,14 @@ impl Engine {
         self.follow.programs().chain(units).map(LoadedProgram::id).collect()
     }
 
-    /// What was made of each target: where it is attached, the intermediate form, and the bytecode.
-    pub fn explain(&self) -> String {
-        let explained = self.planned.iter().map(|planned| planned.explained(|table| self.sizes.explained(table)));
-        explained.collect::<Vec<_>>().join("\n")
+    /// What was made of each target: where it is attached, what its events hold, where its aggregates are kept and why; with
+    /// `code` its program too, in the intermediate form and as bytecode.
+    pub fn explain(&self, code: bool) -> String {
+        let explained = |planned: &Planned| {
+            let text = planned.explained(|table| self.sizes.explained(table));
+            if code { text + &planned.code() } else { text }
+        };
+        self.planned.iter().map(explained).collect::<Vec<_>>().join("\n")
     }
 }
 
