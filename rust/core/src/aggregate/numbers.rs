@@ -1,5 +1,5 @@
 //! Accumulators of a few numbers: count, sum, least, greatest, mean, and all of these. Sums have 128 bits, which hold those
-//! of 2^64 values; where a partial sum comes from a table in the kernel it has 64 bits, read with its values' sign.
+//! of 2^64 values; a partial sum from a table in the kernel has 64 bits, read with its values' sign.
 
 use super::accumulated::{Accumulated, Rank};
 use super::accumulator::{Accumulator, Given};

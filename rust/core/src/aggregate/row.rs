@@ -31,7 +31,7 @@ pub enum Extra {
 pub enum Kept {
     /// How many events there were.
     Hits,
-    /// Their values' sum, which wraps.
+    /// Their values' sum. Whoever writes rows sees to it that it has room, as a number of the values' sign.
     Sum,
     /// The greatest of their values' [`ordered`] complements.
     Least,
