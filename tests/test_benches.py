@@ -50,6 +50,11 @@ def test_aggregating_is_priced_beside_polars() -> None:
     assert all("reason" in row or row["spile"] > 0 for row in priced)
 
 
+def test_order_is_priced_beside_none() -> None:
+    (priced,) = rows("merging")
+    assert "reason" in priced or priced["spile"] > priced["peer"] > 0
+
+
 def test_a_scripts_stream_is_priced_beside_cat_and_a_loop_that_counts_the_same() -> None:
     priced = rows("stap_pipe")
     keys = [f"a script's stream, count by {key}" for key in ("pid", "pid", "pid", "stack", "stack", "stack")]
