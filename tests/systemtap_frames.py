@@ -8,11 +8,20 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 _MAGIC, _CHECK = b"SP", 0x5350494C
 SPAN = ("unmatched", "opened", "already_open", "open_full", "overwritten", "filtered", "faulted")
+#: How what was kept of values is merged, in the order of rows.
+_MERGED: dict[str, tuple[Callable[[list[int]], int], ...]] = {
+    "sum": (sum,),
+    "avg": (sum,),
+    "min": (min,),
+    "max": (max,),
+    "stats": (sum, min, max),
+}
 
 
 class BrokenFrameError(Exception):
@@ -27,7 +36,10 @@ class Stream:
     ledger: dict[int, tuple[int, ...]] = field(default_factory=dict)
     #: By probe and target.
     spans: dict[tuple[int, int], dict[str, int]] = field(default_factory=dict)
+    #: Hits by key, to which a bin belongs, or a value that is counted itself.
     tables: dict[tuple[int, int], Counter[Any]] = field(default_factory=dict)
+    #: By the same keys what was kept of values, in the order of rows: sums added, least and greatest ones compared.
+    kept: dict[tuple[int, int], dict[Any, tuple[int, ...]]] = field(default_factory=dict)
     dumps: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     rows: Counter[tuple[int, int]] = field(default_factory=Counter)
     ready: int = 0
@@ -36,9 +48,9 @@ class Stream:
     gaps: int = 0
 
 
-def read(data: bytes, schemas: str) -> Stream:
-    """The whole stream."""
-    reader = _Reader({schema["id"]: schema for schema in json.loads(schemas)})
+def read(data: bytes, schemas: str, functions: dict[tuple[int, int], str] | None = None) -> Stream:
+    """The whole stream. Tables, by probe and aggregate, count where `functions` has nothing else of them."""
+    reader = _Reader({schema["id"]: schema for schema in json.loads(schemas)}, functions or {})
     at, in_gap = 0, False
     # What stands behind the end is SystemTap's own: the report of -t.
     while at < len(data) and not reader.stream.ended:
@@ -54,8 +66,9 @@ def read(data: bytes, schemas: str) -> Stream:
 
 
 class _Reader:
-    def __init__(self, schemas: dict[int, Any]) -> None:
+    def __init__(self, schemas: dict[int, Any], functions: dict[tuple[int, int], str]) -> None:
         self.schemas = schemas
+        self.functions = functions
         self.stream = Stream()
 
     def frame(self, data: bytes, at: int) -> int:
@@ -114,14 +127,26 @@ class _Reader:
         if schema is None or aggregate >= len(schema["keys"]):
             raise BrokenFrameError
         columns = [schema["fields"][index] for index in schema["keys"][aggregate]]
-        key, total, at = self._fields(columns, payload, 4)
+        function = self.functions.get((probe, aggregate), "count")
+        value = schema["values"][aggregate] if function != "count" else None
+        if function in ("hist", "lhist", "quantiles"):
+            columns.append({"type": {"kind": "int", "size": 4, "signed": True}})
+        if function in ("top", "distinct"):
+            columns.append(schema["fields"][value])
+        merged = _MERGED.get(function, ())
+        of_value = [{"type": {**schema["fields"][value]["type"], "size": 8}} for _ in merged]
+        words, total, at = self._fields([*columns, *of_value], payload, 4)
         if at + 8 != len(payload):
             raise BrokenFrameError
         (count,) = struct.unpack_from("<Q", payload, at)
+        key, kept = tuple(words[: len(columns)]), tuple(words[len(columns) :])
 
         def commit() -> None:
-            self.stream.tables.setdefault((probe, aggregate), Counter())[tuple(key)] += count
+            self.stream.tables.setdefault((probe, aggregate), Counter())[key] += count
             self.stream.rows[probe, aggregate] += 1
+            known = self.stream.kept.setdefault((probe, aggregate), {})
+            pairs = zip(merged, known.get(key, kept), kept, strict=True)
+            known[key] = tuple(merge(pair) for merge, *pair in pairs) if key in known else kept
 
         self._commit = commit
         return 3 + probe + aggregate + total + count

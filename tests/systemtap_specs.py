@@ -70,10 +70,16 @@ def probe(target: Target, name: str = "p", /, *, where: Any = None, by: Any = No
     )
 
 
-def accumulated(kind: str) -> ProbeSpec:
-    """A probe that accumulates a value."""
-    aggregate = AggregateSpec(AggregateFunction(kind), (), node_of(pid))  # type: ignore[arg-type]
-    return ProbeSpec("p", (READ,), aggregates=(aggregate,), deliver=False)
+def accumulated(*aggregates: AggregateSpec, deliver: bool = False) -> ProbeSpec:
+    """A probe that accumulates values."""
+    return ProbeSpec("p", (READ,), capture=(), aggregates=aggregates, deliver=deliver)
+
+
+def aggregate(kind: str, value: Expr[Any] | None, *by: Expr[Any], **parameters: int) -> AggregateSpec:
+    """One thing that is accumulated."""
+    nodes = tuple(node_of(part) for part in by)
+    of = None if value is None else node_of(value)
+    return AggregateSpec(AggregateFunction(kind, tuple(parameters.items())), nodes, of)  # type: ignore[arg-type]
 
 
 def session(*probes: ProbeSpec, **target: Any) -> SessionSpec:
@@ -116,6 +122,15 @@ GOLDEN: dict[str, Callable[[], SessionSpec]] = {
     "stack": lambda: session(probe(Profile(99), "samples", where=pid != 0, comm=comm, stack=kstack[:20])),
     "counts": lambda: session(probe(READ, "reads", by=(comm, arg.count // 1024), where=arg.count > 0), pid=42),
     "span": lambda: span(who=at_start(comm), count=at_start(arg.count), ns=elapsed),
+    "values": lambda: session(
+        accumulated(
+            aggregate("stats", arg.count, comm),
+            aggregate("max", task),
+            aggregate("hist", arg.count, pid),
+            aggregate("lhist", arg.count, low=0, high=4096, step=256),
+            aggregate("top", string(NAME, 64), size=10),
+        )
+    ),
 }
 
 #: Every feature of a spec: its name in the documentation's table, and the least session that needs it.
@@ -161,9 +176,19 @@ FEATURES: dict[str, Callable[[], SessionSpec]] = {
     "count()": lambda: session(probe(READ, by=())),
     "count(by=…)": lambda: session(probe(READ, by=(comm, arg.count))),
     "count(by=kstack)": lambda: session(probe(READ, by=(kstack,))),
-    "sum(), min(), max(), avg(), stats()": lambda: session(accumulated("sum")),
-    "hist(), lhist(), quantiles()": lambda: session(accumulated("hist")),
-    "top(), distinct()": lambda: session(accumulated("distinct")),
+    "sum(), min(), max(), avg(), stats()": lambda: session(
+        accumulated(*(aggregate(kind, arg.count, comm) for kind in ("sum", "min", "max", "avg", "stats")))
+    ),
+    "hist(), lhist(), quantiles()": lambda: session(
+        accumulated(
+            aggregate("hist", arg.count, comm),
+            aggregate("lhist", arg.count, low=-64, high=64, step=2),
+            aggregate("quantiles", task),
+        )
+    ),
+    "top(), distinct()": lambda: session(
+        accumulated(aggregate("top", string(NAME, 64), comm, size=10), aggregate("distinct", kstack))
+    ),
     "attach=": lambda: SessionSpec((replace(probe(READ, pid=pid), attach="kprobe"),)),
     'attach="fentry"': lambda: SessionSpec((replace(probe(READ, pid=pid), attach="fentry"),)),
     "pid=, command=": lambda: session(probe(READ, pid=pid), pid=1, follow=False),

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import spile
 from spile import _native
-from spile.expr import arg, comm, isin, kstack, pid, string
+from spile.expr import arg, comm, cpu, isin, kstack, pid, string, task
 from spile.spec import Function, ProbeSpec, Profile, SessionSpec, Target
 from spile.systemtap import frames, quoting
 from spile.systemtap.script import generate
-from systemtap_specs import FEATURES, GOLDEN, READ, SWITCH, at_start, probe, session, span
+from systemtap_specs import FEATURES, GOLDEN, READ, SWITCH, accumulated, aggregate, at_start, probe, session, span
 
 DATA = Path(__file__).parent / "data" / "systemtap"
 TABLE = Path(__file__).parent.parent / "docs" / "systemtap.md"
@@ -31,9 +31,6 @@ REFUSED = {
     "string() of more than 8 KB": "limit=",
     "~ of a field": "wide",
     'attach="fentry"': "kprobes",
-    "sum(), min(), max(), avg(), stats()": "sum() of a probe's values",
-    "hist(), lhist(), quantiles()": "hist() of a probe's values",
-    "top(), distinct()": "distinct() of a probe's values",
 }
 
 
@@ -44,6 +41,12 @@ ARGUMENTS = {"vfs_read": ["file", "buf", "count", "pos"]}
 def arguments(target: Target) -> list[str]:
     """Without a kernel."""
     return ARGUMENTS[target.spelling.partition(":")[2]]
+
+
+def _engine(spec: SessionSpec) -> _native.Engine:
+    """A decoder of what the script for a spec prints."""
+    with Path(os.devnull).open("rb") as nothing:
+        return _native.Engine.systemtap(spec.to_json(), generate(spec, arguments=arguments).schemas, [nothing.fileno()])
 
 
 def documented() -> dict[str, str]:
@@ -81,9 +84,8 @@ def test_the_table_of_features_is_complete() -> None:
 @pytest.mark.parametrize("feature", sorted(set(FEATURES) - set(REFUSED)))
 def test_a_decoder_takes_the_schemas(feature: str) -> None:
     spec = FEATURES[feature]()
-    script = generate(spec, arguments=arguments)
-    engine = _native.Engine.stream(spec.to_json(), script.schemas, b"")
-    assert [event["id"] for event in engine.events()] == [schema["id"] for schema in json.loads(script.schemas)]
+    schemas = json.loads(generate(spec, arguments=arguments).schemas)
+    assert [event["id"] for event in _engine(spec).events()] == [schema["id"] for schema in schemas]
 
 
 def test_time_and_cpu_come_first() -> None:
@@ -169,15 +171,22 @@ def test_records_that_a_print_cannot_hold_are_refused() -> None:
 
 def test_events_of_more_values_than_a_record_has_are_refused() -> None:
     most, more = ({f"v{at}": arg[f"a{at}"] for at in range(count)} for count in (14, 15))
-    spec = session(probe(READ, **most))
-    _native.Engine.stream(spec.to_json(), generate(spec).schemas, b"")
+    _engine(session(probe(READ, **most)))
     with pytest.raises(spile.Unsupported, match="15 values"):
         generate(session(probe(READ, **more)))
 
 
 def test_keys_of_more_parts_than_a_row_has_are_refused() -> None:
-    with pytest.raises(spile.Unsupported, match="16 parts"):
-        generate(session(probe(READ, by=[arg[f"a{part}"] for part in range(16)])))
+    """A record has 16 columns: of a row's, hits and what is kept take some; of an event's, time and CPU two."""
+    parts = [arg[f"a{part}"] for part in range(15)]
+    with pytest.raises(spile.Unsupported, match="15 values"):
+        generate(session(probe(READ, by=parts)))
+    for kind, most in (("stats", 12), ("sum", 14), ("hist", 14), ("distinct", 14)):
+        one = aggregate(kind, parts[0], *parts[:most])
+        _engine(session(accumulated(one)))
+        more = aggregate(kind, parts[0], *parts[: most + 1])
+        with pytest.raises(spile.Unsupported, match=rf"{most + 1} parts for {kind}\(\), where {most} are|15 values"):
+            generate(session(accumulated(more)))
 
 
 @given(st.binary().filter(lambda words: b"\0" not in words))
@@ -224,3 +233,35 @@ def test_everything_is_what_the_kernel_says_a_function_is_called_with() -> None:
             generate(wildcard, **options)  # type: ignore[arg-type]
     with pytest.raises(spile.Unsupported, match="raw_tracepoint"):
         generate(SessionSpec((ProbeSpec("p", (SWITCH,), capture=None),)), arguments=arguments)
+
+
+def test_values_are_kept_once_for_each_key_and_a_cell_by_statistics() -> None:
+    text = generate(session(accumulated(aggregate("stats", arg.count, comm), aggregate("avg", arg.count)))).text
+    (declared,) = (line for line in text.splitlines() if "table_0_0[" in line and line.startswith("global"))
+    names = ["table", "size", "direct", "hits", "total", "least", "greatest"]
+    assert [name.split("_")[0] for name in declared.removeprefix("global ").split(", ")] == names
+    assert "cell_0_1 <<< c1_1" in text and "@sum(cell_0_1)" in text and "@min(cell_0_1)" not in text
+
+
+def test_what_has_no_sign_is_ordered_without() -> None:
+    """SystemTap compares with a sign: of pointers the greater half would come before the lesser."""
+    keyed, cell = aggregate("min", task, pid), aggregate("stats", task)
+    text = generate(session(accumulated(keyed, cell))).text
+    assert "if (spile_below(c1_1, least_0_0[slot])) least_0_0[slot] = c1_1" in text
+    assert "cell_0_1 <<< c1_1 ^ (1 << 63)" in text and "total = total + (count << 63)" in text
+    plain = generate(session(accumulated(aggregate("min", pid, comm), aggregate("max", cpu)))).text
+    assert "spile_below" not in plain and "^ (1 << 63)" not in plain
+
+
+def test_events_carry_what_is_accumulated_over_them() -> None:
+    script = generate(session(accumulated(aggregate("count", None), aggregate("sum", arg.count, comm), deliver=True)))
+    (schema,) = json.loads(script.schemas)
+    assert (schema["keys"], schema["values"]) == ([[], [2]], [None, 3])
+    assert "table_" not in script.text and "the probe sends its events" in script.kept[1]
+
+
+def test_where_aggregates_are_kept_is_told() -> None:
+    kinds = [aggregate("top", comm, pid, size=3), aggregate("hist", arg.count), aggregate("max", pid)]
+    kept = generate(session(accumulated(*kinds)), entries=77).kept
+    assert "p, aggregate 0, top(), is kept in the kernel: an array of 77 rows by key and value" in kept[0]
+    assert "by key and bin" in kept[1] and "statistics" in kept[2]

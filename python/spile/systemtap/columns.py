@@ -6,7 +6,7 @@ variables, and the pieces that a frame prints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spile.expr.at_start import AtStart
@@ -16,6 +16,7 @@ from spile.expr.node import Kind, ValueNode
 from spile.expr.stack import MAX_STACK_DEPTH, StackTrace
 from spile.expr.string import String
 from spile.systemtap import expressions
+from spile.systemtap.integer import Int
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
 
@@ -35,6 +36,8 @@ class Column:
     role: str = "capture"
     #: Of a stack: the most frames.
     frames: int = 0
+    #: Of a number: what is known of it, once it is in the variable.
+    number: Int | None = None
 
     @property
     def kind(self) -> str:
@@ -63,7 +66,9 @@ def column(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes
         return Column(name, variable, expressions.string(node, place), _string_type(node), role)
     value = expressions.number(node, place)
     size = 8 if isinstance(node, Field) else value.size
-    return Column(name, variable, value.text, {"kind": "int", "size": size, "signed": value.signed}, role)
+    known = replace(value, text=variable, value=None, atomic=True)
+    type_ = {"kind": "int", "size": size, "signed": value.signed}
+    return Column(name, variable, value.text, type_, role, number=known)
 
 
 def value_text(node: ValueNode, place: Place) -> str:

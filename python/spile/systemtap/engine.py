@@ -201,8 +201,9 @@ class SystemtapEngine:
         return told, (*warnings, *self._process.warnings())
 
     def explain(self, code: bool, /) -> str:
-        """The command line, and with `code` the script."""
-        return f"# {command(self.script, self.options)}\n{self.script.text if code else ''}"
+        """Where aggregates are kept, the command line, and with `code` the script."""
+        kept = "".join(f"# {line}\n" for line in self.script.kept)
+        return f"{kept}# {command(self.script, self.options)}\n{self.script.text if code else ''}"
 
     @property
     def lost_children(self) -> int:
@@ -230,7 +231,9 @@ def _arguments(target: Target) -> list[str]:
 def refuse_stacks(spec: SessionSpec) -> None:
     """Refuses stacks where their addresses are another kernel's: they would get the names of this one."""
     for probe in spec.probes:
-        asked = [named.expr for named in probe.capture or ()] + [node for each in probe.aggregates for node in each.by]
+        asked = [named.expr for named in probe.capture or ()]
+        for each in probe.aggregates:
+            asked += [*each.by, *([] if each.value is None else [each.value])]
         if any(isinstance(part, StackTrace) for node in asked for part in node.walk()):
             raise Unsupported(
                 f"probe {probe.name!r}: stacks with remote=: their addresses would be named by this machine's "

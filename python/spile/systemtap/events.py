@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from spile.expr.node import ValueNode
-from spile.spec import COUNT, ProbeSpec
-from spile.systemtap import columns, conditions, control, frames
+from spile.spec import ProbeSpec
+from spile.systemtap import columns, conditions, frames
 from spile.systemtap.columns import Column, Sizes
 from spile.systemtap.places import Place
 from spile.systemtap.refusal import refuse
@@ -21,9 +21,8 @@ from spile.systemtap.text import Lines
 if TYPE_CHECKING:
     from spile.systemtap.spans import Spot
 
-#: A record has 16 columns. Of an event's, time and CPU are two; of a row's, the count is one.
+#: A record has 16 columns. Of an event's, time and CPU are two.
 _MOST_VALUES = 14
-_MOST_PARTS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +37,42 @@ class Event:
     columns: tuple[Column, ...]
     #: For each aggregate, the columns of its key.
     keys: tuple[tuple[Column, ...], ...]
+    #: For each, the column of what is accumulated; None for a count.
+    values: tuple[Column | None, ...]
     #: ``where=``, if there is one.
     test: str | None
 
     @classmethod
     def of(cls, spec: ProbeSpec, place: Place, sizes: Sizes, number: int, probe: int, target: int) -> Event:
-        """The event of a probe's target. A probe that sends nothing has the columns of its keys alone."""
+        """The event of a probe's target. A probe that sends nothing has the columns of its aggregates alone."""
         taken: dict[ValueNode, Column] = {}
         listed: list[Column] = []
         for named in (spec.capture or ()) if spec.deliver else ():
             made = columns.column(named.name, f"c{number}_{len(listed)}", named.expr, place, sizes, number, "capture")
             taken.setdefault(named.expr, made)
             listed.append(made)
-        keys = []
+
+        def take(name: str, node: ValueNode) -> Column:
+            if node not in taken:
+                taken[node] = columns.column(name, f"c{number}_{len(listed)}", node, place, sizes, number, "key")
+                listed.append(taken[node])
+            return taken[node]
+
+        keys, values = [], []
         for index, aggregate in enumerate(spec.aggregates):
-            if aggregate.function != COUNT:
-                refuse(f"{aggregate.function.kind}() of a probe's values, for it counts alone as yet")
-            key = []
-            for part, node in enumerate(aggregate.by):
-                if node not in taken:
-                    name = f"by[{index}][{part}]"
-                    taken[node] = columns.column(name, f"c{number}_{len(listed)}", node, place, sizes, number, "key")
-                    listed.append(taken[node])
-                key.append(taken[node])
-            keys.append(tuple(key))
+            keys.append(tuple(take(f"by[{index}][{part}]", node) for part, node in enumerate(aggregate.by)))
+            values.append(None if aggregate.value is None else take(f"value[{index}]", aggregate.value))
         test = None if spec.condition is None else conditions.test(spec.condition, place)
-        return cls(number, probe, target, spec, place, tuple(listed), tuple(keys), test)
+        return cls(number, probe, target, spec, place, tuple(listed), tuple(keys), tuple(values), test)
 
     def schema(self) -> dict[str, Any]:
         """For the reader."""
         fields = [*columns.headers(), *self.columns]
         keys = [[fields.index(column) for column in key] for key in self.keys]
+        values = [None if column is None else fields.index(column) for column in self.values]
         listed = [column.schema() for column in fields]
-        return {"id": self.id, "probe": self.probe, "target": self.target, "fields": listed, "keys": keys}
+        place = {"id": self.id, "probe": self.probe, "target": self.target}
+        return {**place, "fields": listed, "keys": keys, "values": values}
 
     @property
     def fates(self) -> list[str]:
@@ -107,13 +109,8 @@ class Event:
         return record + [frames.piece(column) for column in (*columns.headers(), *self.columns)]
 
     def check(self) -> None:
-        """Refuses what a print, or a row's key, can't hold."""
+        """Refuses what a record, or a print of it, can't hold. (What a table's rows can't, the table refuses.)"""
+        if len(self.columns) > _MOST_VALUES:
+            refuse(f"{len(self.columns)} values (captures and keys) in an event, where {_MOST_VALUES} are possible")
         if self.spec.deliver:
-            if len(self.columns) > _MOST_VALUES:
-                refuse(f"{len(self.columns)} values (captures and keys) in an event, where {_MOST_VALUES} are possible")
             frames.check_size(self.pieces())
-            return
-        for index, key in enumerate(self.keys):
-            if len(key) > _MOST_PARTS:
-                refuse(f"a table's key of {len(key)} parts, where {_MOST_PARTS} are possible")
-            frames.check_size(control.row(self.probe, index, [frames.piece(column) for column in key], "1"))

@@ -100,6 +100,44 @@ function spile_logical_shift_right:long (a:long, n:long) {
 # The error number that a return value stands for, or 0.
 function spile_error:long (value:long) { return value < 0 && value >= -4095 ? 0 - value : 0 }"""
     ),
+    "spile_bit_length": Function(
+        """\
+# How many bits an unsigned number has.
+function spile_bit_length:long (n:long) {
+  if (n < 0) return 64
+  bits = 0
+  if (n >= 1 << 32) { bits = 32; n = n >> 32 }
+  if (n >= 1 << 16) { bits += 16; n = n >> 16 }
+  if (n >= 1 << 8) { bits += 8; n = n >> 8 }
+  if (n >= 1 << 4) { bits += 4; n = n >> 4 }
+  if (n >= 1 << 2) { bits += 2; n = n >> 2 }
+  return n > 1 ? bits + 2 : bits + n
+}"""
+    ),
+    "spile_log2": Function(
+        """\
+# The bin of a signed number, by powers of two: that of its size, with its sign. The size of -2**63 is its own bits.
+function spile_log2:long (n:long) { return n < 0 ? 0 - spile_bit_length(0 - n) : spile_bit_length(n) }""",
+        ("spile_bit_length",),
+    ),
+    "spile_log_linear_size": Function(
+        """\
+# The bin of an unsigned number, of 64 in each power of two.
+function spile_log_linear_size:long (n:long) {
+  if (n >= 0 && n < 128) return n
+  shift = spile_bit_length(n) - 7
+  return (shift << 6) + ((n >> shift) & 127)
+}""",
+        ("spile_bit_length",),
+    ),
+    "spile_log_linear": Function(
+        """\
+# The bin of a signed number; those of negative ones are the complements.
+function spile_log_linear:long (n:long) {
+  return n < 0 ? -1 - spile_log_linear_size(0 - n) : spile_log_linear_size(n)
+}""",
+        ("spile_log_linear_size",),
+    ),
     "spile_string": Function(
         """\
 # The string at an address, at most so many bytes. The kernel's addresses are those below 0.

@@ -62,6 +62,8 @@ class Script:
     target: int | None
     #: Lines that are about a probe of the session: the first, the last, which probe and where it is declared.
     places: tuple[tuple[int, int, str], ...] = ()
+    #: Of each aggregate: where it is kept, and why.
+    kept: tuple[str, ...] = ()
 
     def declared(self, line: int) -> str | None:
         """Which of the session's probes a line is about, if it is about one."""
@@ -102,6 +104,12 @@ def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
     ]
 
 
+def _tables(event: Event, entries: int, needs: Needs) -> list[Table]:
+    """The tables of an event's probe: none where its events are sent, for those carry what is accumulated."""
+    count = 0 if event.spec.deliver else len(event.spec.aggregates)
+    return [Table.of(event, aggregate, entries, needs.string) for aggregate in range(count)]
+
+
 class _Generator:
     def __init__(
         self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int, arguments: Arguments | None
@@ -133,7 +141,7 @@ class _Generator:
             except Unsupported as error:
                 refused.append(f"probe {quoting.remark(probe.name)}: {error.message}")
         # A reader gives the rows of each table a number behind those of the events.
-        count = len(self.records) + sum(len(probe.aggregates) for probe in self.spec.probes)
+        count = len(self.records) + sum(len(probe.aggregates) for probe in self.spec.probes if not probe.deliver)
         if count > _MOST_EVENTS:
             refused.append(
                 f"the SystemTap engine can't: {count} targets and aggregates, for their numbers end at {_MOST_EVENTS}"
@@ -148,10 +156,17 @@ class _Generator:
             if isinstance(target, Function) and probe.attach not in ("auto", "kprobe"):
                 refuse(f"attach={probe.attach!a}, for it has kprobes alone")
             named = self._named(probe, target)
-            event = Event.of(named, place, self.sizes, len(self.records) + 1, index, at)
-            event.check()
-            self.records.append(event)
+            event = self._event(named, place, index, at)
             self.handlers.append(Handler(event, [], []))
+
+    def _event(self, probe: ProbeSpec, place: Place, index: int, at: int) -> Event:
+        """One more kind of record, of a probe's target."""
+        event = Event.of(probe, place, self.sizes, len(self.records) + 1, index, at)
+        event.check()
+        for table in _tables(event, _DEFAULT_ENTRIES, self.needs):
+            table.check()
+        self.records.append(event)
+        return event
 
     def _named(self, probe: ProbeSpec, target: Target) -> ProbeSpec:
         """The probe as it is at one of its targets: everything there is there, by name."""
@@ -179,11 +194,9 @@ class _Generator:
             end, origin = handler.event.place, starts[0][1].event.place
             place = EndPlace(end.target, self.debuginfo, self.needs, origin=origin, saved_nodes=span.saved, span=index)
             named = self._named(probe, end.target)
-            event = Event.of(named, place, self.sizes, len(self.records) + 1, index, at)
-            event.check()
+            event = self._event(named, place, index, at)
             spot = Spot.end(index, at, is_filtered=handler.event.test is not None)
             handler.ends.append(End(span, side.key, spot, event))
-            self.records.append(event)
             self.spots.append(spot)
         for at, (side, handler) in enumerate(starts, len(ends)):
             is_filtered = handler.event.test is not None
@@ -198,12 +211,9 @@ class _Generator:
         return [handler for handler in self.handlers if handler.event.probe == side.probe]
 
     def _tables(self, entries: int) -> Iterator[Table]:
-        for index, probe in enumerate(self.spec.probes):
-            if probe.deliver:
-                continue
+        for index in range(len(self.spec.probes)):
             first = next(event for event in self.records if event.probe == index)
-            for aggregate in range(len(probe.aggregates)):
-                yield Table.of(first, aggregate, entries, self.needs.string)
+            yield from _tables(first, entries, self.needs)
 
     def script(self) -> Script:
         # What the functions are is known once all else is made.
@@ -233,7 +243,19 @@ class _Generator:
             tracer=self.filter.tracer,
             target=self.spec.target.pid,
             places=tuple(places),
+            kept=tuple(self._kept()),
         )
+
+    def _kept(self) -> Iterator[str]:
+        """In the words of the embedded engine."""
+        tables = {(table.event.probe, table.aggregate): table for table in self.tables}
+        for index, probe in enumerate(self.spec.probes):
+            for aggregate, spec in enumerate(probe.aggregates):
+                table = tables.get((index, aggregate))
+                where = "counted over the event stream: the probe sends its events"
+                if table is not None:
+                    where = f"kept in the kernel: {table.explained}"
+                yield f"probe {quoting.remark(probe.name)}, aggregate {aggregate}, {spec.function.kind}(), is {where}"
 
     def _place(self, index: int) -> str:
         """Which probe it is, in the words of the embedded engine's errors."""

@@ -1,24 +1,31 @@
-"""Tables that a script keeps in the kernel, for probes that count and send no events.
+"""Tables that a script keeps in the kernel, for probes that accumulate and send no events.
 
-In: an event with keys. Out: lines that count a hit, and a function that writes the table's rows and empties it. A hit
-whose key finds the table full is written as a row of its own, so the user side's table grows past the kernel's, and
-nothing is lost. The table is a plain one: of SystemTap's statistics (``<<<``) each CPU's part may be fuller than their
-sum can be, which then could be neither read nor emptied.
+In: an event with keys and values. Out: lines that take a hit in, and a function that writes the table's rows and
+empties it. A hit whose key finds the table full is written as a row of its own, so the user side's table grows past the
+kernel's, and nothing is lost. The table is a plain one: of SystemTap's statistics (``<<<``) by key each CPU's part may
+be fuller than their sum can be, which then could be neither read nor emptied. Without a key they serve.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from spile.systemtap import control, frames
+from spile.spec import AggregateFunction
+from spile.systemtap import bins, control, frames, integer
 from spile.systemtap.columns import Column
 from spile.systemtap.events import Event
+from spile.systemtap.integer import Int
+from spile.systemtap.kept import ITEMS, Kept, kept
 from spile.systemtap.needs import Needs
+from spile.systemtap.refusal import refuse
 from spile.systemtap.text import Lines, block
 
 #: Bytes of the kernel's memory that a table's strings may take.
 _MEMORY = 8 << 20
 _LEAST = 64
+#: Columns of a record, as the reader has them.
+_MOST_COLUMNS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,8 @@ class Table:
     @classmethod
     def of(cls, event: Event, aggregate: int, entries: int, string: int) -> Table:
         """The table, smaller than wanted where strings, of so many bytes each, would take much memory."""
-        strings = sum(column.kind not in ("int", "name") for column in event.keys[aggregate])
+        table = cls(event, aggregate, entries)
+        strings = sum(column.kind not in ("int", "name") for column in table.parts(event))
         if strings:
             entries = min(entries, max(_LEAST, _MEMORY // (strings * string)))
         return cls(event, aggregate, entries)
@@ -44,83 +52,178 @@ class Table:
         return f"{self.event.probe}_{self.aggregate}"
 
     @property
-    def key(self) -> tuple[Column, ...]:
-        """The key's columns."""
-        return self.event.keys[self.aggregate]
+    def function(self) -> AggregateFunction:
+        """What is accumulated."""
+        return self.event.spec.aggregates[self.aggregate].function
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """What is kept under a key beside the hits."""
+        return kept(self.function)
+
+    @property
+    def is_binned(self) -> bool:
+        """Whether a value's bin is part of its key."""
+        return self.function.kind in bins.BINNED
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether all hits come together: the statistics of SystemTap's own keep them."""
+        return not self.indices(self.event)
+
+    @property
+    def explained(self) -> str:
+        """How it is kept, for people."""
+        if self.is_cell:
+            return "statistics of SystemTap's on each CPU"
+        each = "by key and bin" if self.is_binned else "by key and value" if self.function.kind in ITEMS else "by key"
+        return f"an array of {self.entries} rows {each}; a hit that finds it full is sent as a row of its own"
+
+    def parts(self, event: Event) -> tuple[Column, ...]:
+        """At one of the probe's targets: the columns of the key, and behind them a value that is counted itself."""
+        value = event.values[self.aggregate]
+        items = () if value is None or self.function.kind not in ITEMS else (value,)
+        return event.keys[self.aggregate] + items
+
+    def indices(self, event: Event) -> list[str]:
+        """The variables under which a hit is kept."""
+        return [column.variable for column in self.parts(event)] + (["bin"] if self.is_binned else [])
+
+    def check(self) -> None:
+        """Refuses rows that a print, or the reader's record, can't hold."""
+        parts, columns = len(self.event.keys[self.aggregate]), len(self.indices(self.event)) + len(self.kept) + 1
+        most = _MOST_COLUMNS - (columns - parts)
+        if parts > most:
+            refuse(f"a table's key of {parts} parts for {self.function.kind}(), where {most} are possible")
+        frames.check_size(self._row(self.event, [each.name for each in self.kept], "1"))
 
     def declared(self) -> str:
         """Globals."""
-        if not self.key:
+        if self.is_cell:
             return f"global cell_{self.name}"
-        return f"global table_{self.name}[{self.entries}], size_{self.name}, direct_{self.name}"
+        arrays = [f"{each}_{self.name}[{self.entries}]" for each in self._arrays()]
+        return f"global table_{self.name}[{self.entries}], size_{self.name}, direct_{self.name}" + "".join(
+            f", {array}" for array in arrays
+        )
+
+    def _arrays(self) -> list[str]:
+        """Arrays beside the table, which then has the place of a key's numbers in them: keys are kept once."""
+        return ["hits", *(each.name for each in self.kept)] if self.kept else []
+
+    def _value(self, event: Event) -> Int:
+        column = event.values[self.aggregate]
+        assert column is not None and column.number is not None, "numbers alone are summed, compared and sorted"
+        return column.number
+
+    # A hit ------------------------------------------------------------------------------------------------------------
 
     def counted(self, event: Event, needs: Needs) -> Lines:
-        """Lines that count a hit of one of the probe's targets, whose key has been computed."""
-        if not self.key:
-            return [f"cell_{self.name} <<< 1"]
-        key = event.keys[self.aggregate]
-        entry = f"table_{self.name}[{_variables(key)}]"
-        row = control.row(event.probe, self.aggregate, _pieces(key), "1")
+        """Lines that take in a hit of one of the probe's targets, whose key and value have been computed."""
+        if self.is_cell:
+            return [f"cell_{self.name} <<< {self._statistic(event)}"]
+        first: Lines = [f"bin = {bins.number(self.function, self._value(event), needs)}"] if self.is_binned else []
+        names = ", ".join(self.indices(event))
+        values = [self._value(event).text for _ in self.kept]
+        sent = block("else", [f"direct_{self.name}++", *self._written(self._row(event, values, "1"), needs)])
+        if self.kept:
+            return [*first, f"slot = table_{self.name}[{names}]", *self._slotted(event, names, needs), *sent]
+        entry = f"table_{self.name}[{names}]"
         return [
-            f"if ([{_variables(key)}] in table_{self.name}) {entry}++",
+            *first,
+            f"if ([{names}] in table_{self.name}) {entry}++",
             f"else if (size_{self.name} < {self.entries}) {{ {entry} = 1; size_{self.name}++ }}",
-            *block("else", [f"direct_{self.name}++", *self._written(row, needs)]),
+            *sent,
         ]
+
+    def _statistic(self, event: Event) -> str:
+        """What is added to statistics: of values without a sign the order is made that of signed ones."""
+        if not self.kept:
+            return "1"
+        value = self._value(event)
+        return value.text if not value.is_u64 or value.small else f"{value.inside} ^ (1 << 63)"
+
+    def _slotted(self, event: Event, names: str, needs: Needs) -> Lines:
+        """Lines for a hit whose key has a slot, and for one that gets one: then nothing of before is left in it."""
+        value = self._value(event)
+        added = [f"hits_{self.name}[slot]++"]
+        for each in self.kept:
+            entry = replace(value, text=f"{each.name}_{self.name}[slot]")
+            if each.comparison is None:
+                added.append(f"{entry.text} += {value.text}")
+            else:
+                test = integer.compared(each.comparison, value, entry, needs)
+                added.append(f"if ({test}) {entry.text} = {value.text}")
+        begun = [f"size_{self.name}++", f"slot = size_{self.name}", f"table_{self.name}[{names}] = slot"]
+        begun.append(f"hits_{self.name}[slot] = 1")
+        begun += [f"{each.name}_{self.name}[slot] = {value.text}" for each in self.kept]
+        return [*block("if (slot)", added), *block(f"else if (size_{self.name} < {self.entries})", begun)]
+
+    # All rows ---------------------------------------------------------------------------------------------------------
 
     def dumped(self, needs: Needs) -> Lines:
         """A function that writes all rows."""
-        row = control.row(self.event.probe, self.aggregate, _pieces(self.key), "count")
+        row = self._row(self.event, [each.name for each in self.kept], "count")
         dump = control.dump(self.event.probe, self.aggregate, "rows", "sum")
         closing = [
             f"used = {needs.function('spile_room')}(used, {frames.size(dump)})",
             *frames.printed(dump, needs),
             f"{needs.function('spile_even')}(used + {frames.size(dump)})",
         ]
-        if not self.key:
-            body: list[str | Lines] = [
-                "used = 0",
-                f"count = @count(cell_{self.name})",
-                f"delete cell_{self.name}",
-                "if (count == 0) return 0",
-                "rows = 1",
-                "sum = count",
-                *self._written(row, needs),
-                *closing,
-            ]
-        else:
-            names = _variables(self.key)
-            listed = names if len(self.key) == 1 else f"[{names}]"
-            each = [
-                f"count = table_{self.name}[{names}]",
-                *self._written(row, needs),
-                "rows++",
-                "sum += count",
-            ]
-            body = [
-                "used = 0",
-                f"rows = direct_{self.name}",
-                f"sum = direct_{self.name}",
-                *block(f"foreach ({listed} in table_{self.name})", each),
-                "if (rows == 0) return 0",
-                f"delete table_{self.name}",
-                f"size_{self.name} = 0",
-                f"direct_{self.name} = 0",
-                *closing,
-            ]
-        return block(f"function spile_dump_{self.name}:long ()", [*body, "return rows"])
+        read = self._cell(row, needs) if self.is_cell else self._rows(row, needs)
+        return block(f"function spile_dump_{self.name}:long ()", ["used = 0", *read, *closing, "return rows"])
 
-    def _written(self, row: list[frames.Piece], needs: Needs) -> list[str]:
+    def _cell(self, row: Sequence[frames.Piece], needs: Needs) -> Lines:
+        # Nothing but a count can be asked of no values.
+        read = [f"{each.name} = {each.read(f'cell_{self.name}')}" for each in self.kept]
+        if self.kept:
+            value = self._value(self.event)
+            if self._statistic(self.event) != value.text:
+                read += [f"{each.name} = {each.restored}" for each in self.kept]
         return [
-            *frames.measured(row, needs),
-            f"used = {needs.function('spile_room')}(used, {frames.size(row)})",
-            *frames.printed(row, needs),
-            f"used += {frames.size(row)}",
+            f"count = @count(cell_{self.name})",
+            "if (count == 0) return 0",
+            *read,
+            f"delete cell_{self.name}",
+            "rows = 1",
+            "sum = count",
+            *self._written(row, needs),
         ]
 
+    def _rows(self, row: Sequence[frames.Piece], needs: Needs) -> Lines:
+        indices = self.indices(self.event)
+        names = ", ".join(indices)
+        listed = names if len(indices) == 1 else f"[{names}]"
+        if self.kept:
+            read = [f"slot = table_{self.name}[{names}]", f"count = hits_{self.name}[slot]"]
+            read += [f"{each.name} = {each.name}_{self.name}[slot]" for each in self.kept]
+        else:
+            read = [f"count = table_{self.name}[{names}]"]
+        return [
+            f"rows = direct_{self.name}",
+            f"sum = direct_{self.name}",
+            *block(
+                f"foreach ({listed} in table_{self.name})",
+                [*read, *self._written(row, needs), "rows++", "sum += count"],
+            ),
+            "if (rows == 0) return 0",
+            f"delete table_{self.name}",
+            f"size_{self.name} = 0",
+            f"direct_{self.name} = 0",
+        ]
 
-def _variables(key: tuple[Column, ...]) -> str:
-    return ", ".join(column.variable for column in key)
+    def _row(self, event: Event, values: Sequence[str], count: str) -> list[frames.Piece]:
+        """A row: the key, what the value adds to it, what is kept of values in these variables, the hits."""
+        pieces = [frames.piece(column) for column in self.parts(event)]
+        if self.is_binned:
+            pieces.append(frames.number(bins.SIZE, "bin"))
+        pieces += [frames.number(8, name) for name in values]
+        return control.row(event.probe, self.aggregate, pieces, count)
 
-
-def _pieces(key: tuple[Column, ...]) -> list[frames.Piece]:
-    return [frames.piece(column) for column in key]
+    def _written(self, row: Sequence[frames.Piece], needs: Needs) -> list[str]:
+        pieces = list(row)
+        return [
+            *frames.measured(pieces, needs),
+            f"used = {needs.function('spile_room')}(used, {frames.size(pieces)})",
+            *frames.printed(pieces, needs),
+            f"used += {frames.size(pieces)}",
+        ]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aggregate::tallied::Tallied;
 use crate::aggregate::{Table, TableGuard};
 use crate::batch::BatchBuilder;
 use crate::error::Error;
@@ -15,7 +16,7 @@ use crate::sample::Sampler;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::source::rows::{RowColumn, Rows};
-use crate::spec::{OnFull, SessionSpec};
+use crate::spec::{AggregateFunction, OnFull, SessionSpec};
 use crate::stack::StackTable;
 
 /// What to do with an event.
@@ -23,8 +24,17 @@ use crate::stack::StackTable;
 struct Plan {
     deliver: bool,
     additions: Vec<Addition>,
-    /// Of a table's row, how many hits it stands for.
-    weight: Option<Column>,
+    /// Of a script's table, what a row stands for.
+    row: Option<Weight>,
+}
+
+/// What a row of a script's table stands for.
+#[derive(Debug, Clone)]
+enum Weight {
+    /// So many hits of its key and value.
+    Hits(Column),
+    /// What was kept of hits.
+    Kept(Tallied),
 }
 
 /// A table, and where the parts of its keys are and the value that it accumulates, which comes behind them.
@@ -35,6 +45,17 @@ struct Addition {
     columns: Box<[Option<Column>]>,
     /// In a row.
     row: Box<[RowColumn]>,
+}
+
+impl Weight {
+    /// Of rows of this layout, whose last column is their number of hits.
+    fn new(function: AggregateFunction, layout: &EventLayout) -> Option<Self> {
+        let schema = &layout.schema;
+        match Tallied::new(function, layout, schema.keys.first()?.len()) {
+            Some(tallied) => Some(Self::Kept(tallied)),
+            None => Some(Self::Hits(Column::new(layout, schema.fields.len().checked_sub(1)?)?)),
+        }
+    }
 }
 
 impl Addition {
@@ -132,7 +153,7 @@ impl Pump {
                 |(index, columns): &(usize, Vec<u32>)| Addition::new(first + index, layout, columns, &wanted);
             let additions = columns.iter().map(addition).collect();
             let deliver = probe.deliver && !unread.contains(&schema.probe);
-            plans[usize::from(schema.id)] = Plan { deliver, additions, weight: None };
+            plans[usize::from(schema.id)] = Plan { deliver, additions, row: None };
             // What is recorded is whole.
             if !deliver && recorder.is_none() {
                 merge.project(schema.id, &wanted);
@@ -145,16 +166,17 @@ impl Pump {
             };
             let wanted = wanted([&columns].into_iter());
             let additions = vec![Addition::new(first + aggregate, layout, &columns, &wanted)];
-            plans[usize::from(*id)] = Plan { deliver: false, additions, weight: None };
+            plans[usize::from(*id)] = Plan { deliver: false, additions, row: None };
             merge.project(*id, &wanted);
         }
         for layout in layouts.tallies() {
-            let EventSchema { id, probe, target, keys, fields, .. } = &layout.schema;
+            let EventSchema { id, probe, target, .. } = &layout.schema;
             let table = first_of_probe.get(*probe as usize).map(|first| first + *target as usize);
-            let addition = |(table, key): (usize, &Vec<u32>)| Addition::new(table, layout, key, &[]);
-            let additions = table.into_iter().zip(keys).map(addition).collect();
-            let weight = fields.len().checked_sub(1).and_then(|last| Column::new(layout, last));
-            plans[usize::from(*id)] = Plan { deliver: false, additions, weight };
+            let addition = |(table, columns): (usize, Vec<u32>)| Addition::new(table, layout, &columns, &[]);
+            let additions = table.into_iter().zip(layout.schema.columns(0)).map(addition).collect();
+            let aggregate = spec.probes.get(*probe as usize).and_then(|probe| probe.aggregates.get(*target as usize));
+            let row = aggregate.and_then(|aggregate| Weight::new(aggregate.function, layout));
+            plans[usize::from(*id)] = Plan { deliver: false, additions, row };
         }
         if let Some(recorder) = recorder {
             merge.record(recorder);
@@ -258,13 +280,18 @@ impl End<'_> {
         }
     }
 
-    /// Adds a table's row.
+    /// Adds a row of a script's table.
     #[cold]
-    fn add_hits(&mut self, plan: &Plan, row: &Event<'_>, weight: Column) {
-        let Value::Unsigned(hits) = row.at(weight) else { return };
+    fn add_row(&mut self, plan: &Plan, row: &Event<'_>, weight: &Weight) {
         for addition in &plan.additions {
-            if let Some(table) = self.tables.get_mut(addition.table) {
-                table.add_hits(row, &addition.columns, hits);
+            let Some(table) = self.tables.get_mut(addition.table) else { continue };
+            match weight {
+                Weight::Kept(tallied) => table.add_tallied(row, &addition.columns, tallied),
+                Weight::Hits(column) => {
+                    if let Value::Unsigned(hits) = row.at(*column) {
+                        table.add_hits(row, &addition.columns, hits);
+                    }
+                }
             }
         }
     }
@@ -294,9 +321,9 @@ impl Sink for End<'_> {
         let plans = self.plans;
         match plans.get(usize::from(event.id())) {
             Some(plan) if !plan.deliver => {
-                match plan.weight {
+                match &plan.row {
                     None => self.add(plan, event),
-                    Some(weight) => self.add_hits(plan, event, weight),
+                    Some(weight) => self.add_row(plan, event, weight),
                 }
                 true
             }

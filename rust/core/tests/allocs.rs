@@ -81,7 +81,9 @@ fn a_warm_stream_allocates_nothing_per_event() {
     let source = PackedSource::new(data.as_slice(), packed, Arc::clone(&stacks)).unwrap();
     assert_eq!(read_warm(&schemas, source), count);
     let framed: Vec<u8> = events.iter().flat_map(|values| framed_support::event(&schemas[0], values, 0)).collect();
-    let source = FramedSource::new(framed.as_slice(), &schemas, Arc::clone(&stacks), Arc::default()).unwrap();
+    let source =
+        FramedSource::new(framed.as_slice(), &framed_support::counting(&schemas), Arc::clone(&stacks), Arc::default())
+            .unwrap();
     assert_eq!((read_warm(&schemas, source), stacks.len()), (count, 50));
 }
 
@@ -124,7 +126,7 @@ fn counting_a_warm_stream_allocates_nothing_per_event() {
     });
     count_warm(|schemas, events, stacks| {
         let data: Vec<u8> = events.iter().flat_map(|values| framed_support::event(&schemas[0], values, 0)).collect();
-        Box::new(FramedSource::new(&*data.leak(), schemas, stacks, Arc::default()).unwrap())
+        Box::new(FramedSource::new(&*data.leak(), &framed_support::counting(schemas), stacks, Arc::default()).unwrap())
     });
 }
 

@@ -8,11 +8,11 @@ mod packed_support;
 
 use std::sync::Arc;
 
-use framed_support::{control, decode, event, frame, ledger, read};
+use framed_support::{control, counting, decode, event, frame, ledger, read};
 use packed_support::{Datum, Seen, schema};
 use spile_core::layout::{EventSchema, FieldType, Role};
 use spile_core::loss::Row;
-use spile_core::source::framed::{Account, Bulk, FramedSource, MAGIC, Numbers, tally};
+use spile_core::source::framed::{Account, Bulk, FramedSource, MAGIC, Numbers};
 use spile_core::spec::StackSpace;
 use spile_core::stack::StackTable;
 
@@ -126,7 +126,7 @@ fn what_can_not_be_is_no_frame_though_its_check_holds() {
 }
 
 fn rows(account: &Account) -> Vec<Row> {
-    account.rows(&tally::layouts(&usual()).unwrap())
+    account.rows(&counting(&usual()).layouts().unwrap())
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn bulk(data: &[u8], size: usize) -> (Vec<u64>, Numbers) {
     let (account, stacks) = (Arc::<Account>::default(), Arc::<StackTable>::default());
     let pieces = packed_support::Pieces { data: data.to_vec(), at: 0, sizes: vec![size], turn: 0 };
     let prints = Bulk::new(pieces, Arc::clone(&account));
-    let source = FramedSource::new(prints, &usual(), Arc::clone(&stacks), Arc::clone(&account)).unwrap();
+    let source = FramedSource::new(prints, &counting(&usual()), Arc::clone(&stacks), Arc::clone(&account)).unwrap();
     (times(&read(&usual(), source, &stacks)), account.numbers())
 }
 
@@ -240,7 +240,8 @@ fn bulk_modes_heads_are_taken_off_and_its_numbers_looked_at() {
 #[test]
 fn too_many_kinds_are_refused() {
     let schemas: Vec<_> = (1..=255).map(|id| EventSchema { keys: vec![vec![]], ..schema(id, &[]) }).collect();
-    let make = |schemas: &[EventSchema]| FramedSource::new(&[][..], schemas, Arc::default(), Arc::default()).err();
+    let make =
+        |events: &[EventSchema]| FramedSource::new(&[][..], &counting(events), Arc::default(), Arc::default()).err();
     assert!(make(&schemas).unwrap().to_string().contains("event id 256 does not fit"));
     assert_eq!(make(&schemas[..254]), None);
 }

@@ -18,7 +18,7 @@ use spile_core::pump::{Outlets, Pump};
 use spile_core::queue::Popped;
 use spile_core::recording::{Recording as Open, record};
 use spile_core::source::Source;
-use spile_core::source::framed::{Account, Numbers, tally};
+use spile_core::source::framed::{Account, Numbers, Schemas};
 use spile_core::source::packed::PackedSource;
 use spile_core::spec::SessionSpec;
 
@@ -236,10 +236,11 @@ impl Engine {
         classes: Option<Vec<Option<Py<PyType>>>>,
     ) -> PyResult<Self> {
         let (spec, schemas) = read(spec, schemas).map_err(raised)?;
-        let outlets = Outlets::new(&spec, Arc::new(tally::layouts(&schemas).map_err(raised)?));
+        let names = names(&spec, &schemas);
+        let schemas = Schemas::of(&spec, schemas);
+        let outlets = Outlets::new(&spec, Arc::new(schemas.layouts().map_err(raised)?));
         let account = Arc::<Account>::default();
         let sources = systemtap::sources(&descriptors, bulk, &schemas, &outlets.stacks, &account).map_err(raised)?;
-        let names = names(&spec, &schemas);
         let engine = Self::new(py, spec, Origin::Streams(sources), outlets, &names, classes)?;
         Ok(Self { account: Some(account), ..engine })
     }

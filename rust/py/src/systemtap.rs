@@ -4,9 +4,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use spile_core::Error;
-use spile_core::layout::EventSchema;
 use spile_core::source::Source;
-use spile_core::source::framed::{Account, Bulk, FramedSource};
+use spile_core::source::framed::{Account, Bulk, FramedSource, Schemas};
 use spile_core::source::pipe::Pipe;
 use spile_core::stack::StackTable;
 
@@ -14,7 +13,7 @@ use spile_core::stack::StackTable;
 pub fn sources(
     descriptors: &[i32],
     is_bulk: bool,
-    schemas: &[EventSchema],
+    schemas: &Schemas,
     stacks: &Arc<StackTable>,
     account: &Arc<Account>,
 ) -> Result<Vec<Box<dyn Source>>, Error> {

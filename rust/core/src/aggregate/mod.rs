@@ -5,7 +5,8 @@
 //! consistent view and taking is exact.
 //!
 //! A table is a [`store`] of [`accumulator`]s by key: [`keyed`] has the keys, [`field`] tells where their parts are, and
-//! [`numbers`], [`bins`], [`top`] and [`distinct`] are what is accumulated.
+//! [`numbers`], [`bins`], [`top`] and [`distinct`] are what is accumulated. [`row`] is what the kernel's tables send,
+//! [`tallied`] what a script's do.
 
 mod accumulated;
 mod accumulator;
@@ -19,6 +20,7 @@ mod numbers;
 pub mod row;
 mod store;
 mod table;
+pub mod tallied;
 pub mod top;
 
 pub use accumulated::{Accumulated, Heavy};

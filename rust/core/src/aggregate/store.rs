@@ -27,6 +27,15 @@ pub(super) trait Store: Debug + Send {
     /// What is left of events.
     fn rows(&mut self, rows: &Rows, columns: &[RowColumn]) -> u64;
 
+    /// A row that a script kept: its key's columns, and the words that are kept under them.
+    fn tallied<'a>(
+        &mut self,
+        event: &'a Event<'a>,
+        key: &[Option<Column>],
+        layout: &RowLayout,
+        words: &'a [u64],
+    ) -> u64;
+
     /// Rows that were kept in a table of limited size.
     fn merge(&mut self, layout: &RowLayout, rows: &[u64]) -> u64;
 
@@ -114,6 +123,21 @@ impl<A: Accumulator> Store for Stored<A> {
             [] => self.add(columns, std::iter::repeat_n(&[] as &[u64], rows.len()), 1),
             _ => self.add(columns, rows.iter(), 1),
         }
+    }
+
+    fn tallied<'a>(
+        &mut self,
+        event: &'a Event<'a>,
+        key: &[Option<Column>],
+        layout: &RowLayout,
+        words: &'a [u64],
+    ) -> u64 {
+        let Self { form, parts, keyed, strings } = self;
+        let (form, hits) = (*form, words.get(layout.kept_at).copied().unwrap_or_default());
+        if key.len() != *parts || hits == 0 {
+            return 0;
+        }
+        keyed.add(form, key, strings, std::iter::once(event), |_| Some((A::of_row(form, layout, words)?, hits)))
     }
 
     fn merge(&mut self, layout: &RowLayout, rows: &[u64]) -> u64 {

@@ -6,6 +6,7 @@ use super::accumulated::Accumulated;
 use super::key::Part;
 use super::row::RowLayout;
 use super::store::{Store, store};
+use super::tallied::Tallied;
 use crate::event::{Column, Event};
 use crate::source::rows::{RowColumn, Rows};
 use crate::spec::{AggregateFunction, AggregateSpec};
@@ -52,6 +53,13 @@ impl TableGuard<'_> {
     pub fn add_hits(&mut self, event: &Event<'_>, columns: &[Option<Column>], hits: u64) {
         let added = self.0.store.event(event, columns, hits);
         self.0.account(hits, added);
+    }
+
+    /// Takes in a row of a script's table; `key` are the columns of its key.
+    pub fn add_tallied(&mut self, row: &Event<'_>, key: &[Option<Column>], tallied: &Tallied) {
+        let (layout, words) = (tallied.layout(), tallied.words(row));
+        let added = self.0.store.tallied(row, key, layout, &words[..layout.width]);
+        self.0.account(words[layout.kept_at], added);
     }
 
     /// Takes rows in likewise.

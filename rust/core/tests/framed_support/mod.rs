@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use spile_core::event::Record;
 use spile_core::layout::{EventSchema, FieldType};
-use spile_core::source::framed::{Account, FramedSource, Input, tally};
+use spile_core::source::framed::{Account, FramedSource, Input, Schemas};
 use spile_core::source::{Run, Source};
+use spile_core::spec::AggregateFunction;
 use spile_core::stack::StackTable;
 
 use crate::packed_support::{Datum, Pieces, Seen, encode, look};
@@ -67,17 +68,22 @@ pub fn ledger(id: u8, numbers: [u64; 5]) -> Vec<u8> {
     control(&[2, id], &numbers)
 }
 
+/// Events whose aggregates are counts, in tables of the script's.
+pub fn counting(events: &[EventSchema]) -> Schemas {
+    Schemas::new(events.to_vec(), |_, _| Some(AggregateFunction::Count))
+}
+
 /// Reads a stream to its end.
 pub fn decode(schemas: &[EventSchema], data: &[u8], sizes: &[usize]) -> (Vec<Seen>, Arc<Account>) {
     let account = Arc::<Account>::default();
     let stacks = Arc::<StackTable>::default();
     let reader = Pieces { data: data.to_vec(), at: 0, sizes: sizes.to_vec(), turn: 0 };
-    let source = FramedSource::new(reader, schemas, Arc::clone(&stacks), Arc::clone(&account)).unwrap();
+    let source = FramedSource::new(reader, &counting(schemas), Arc::clone(&stacks), Arc::clone(&account)).unwrap();
     (read(schemas, source, &stacks), account)
 }
 
 pub fn read(schemas: &[EventSchema], mut source: impl Source, stacks: &StackTable) -> Vec<Seen> {
-    let aligned = tally::layouts(schemas).unwrap();
+    let aligned = counting(schemas).layouts().unwrap();
     let (mut run, mut seen, mut watermark) = (Run::default(), Vec::new(), 0);
     loop {
         let progress = source.read(&mut run).unwrap();

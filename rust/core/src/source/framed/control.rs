@@ -2,8 +2,8 @@
 //!
 //! Behind the id a `u8` kind, then: 1, all probes are attached; 2, an event's numbers since the start (`u8` id, `u64` hits,
 //! filtered, delivered, faulted, others); 3, a row of a table that the script keeps (`u8` probe, `u8` aggregate, the key's
-//! parts, `u64` count), to be added up; 4, that a table's rows have been written (`u8` probe, `u8` aggregate, `u64` rows,
-//! `u64` sum of their counts); 5, the script has come to its end; 7, what became of the hits of a span's target (`u8`
+//! parts, what is kept of values, `u64` hits), to be added up; 4, that a table's rows have been written (`u8` probe, `u8` aggregate, `u64` rows,
+//! `u64` sum of their hits); 5, the script has come to its end; 7, what became of the hits of a span's target (`u8`
 //! probe, `u8` target, `u64` unmatched, opened, already open, open full, overwritten, filtered, faulted).
 
 use super::tally::Tallies;

@@ -17,7 +17,7 @@ mod account;
 mod bulk;
 mod control;
 mod sum;
-pub mod tally;
+mod tally;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use account::{Account, Numbers};
 pub use bulk::Bulk;
+pub use tally::Schemas;
 
 use self::account::State as Heard;
 use self::control::Control;
@@ -34,7 +35,6 @@ use super::buffer::{Buffer, Filled};
 use super::packed::{Clock, Decoded, Plan, Recent};
 use super::{Progress, Run, Source};
 use crate::error::Error;
-use crate::layout::EventSchema;
 use crate::stack::StackTable;
 
 /// What a frame begins with.
@@ -130,12 +130,7 @@ enum Found {
 impl<R: Input> FramedSource<R> {
     /// A stream of events with these schemas. Refuses one that packed or aligned records can't hold, and more kinds of
     /// event and table than ids.
-    pub fn new(
-        reader: R,
-        schemas: &[EventSchema],
-        stacks: Arc<StackTable>,
-        account: Arc<Account>,
-    ) -> Result<Self, Error> {
+    pub fn new(reader: R, schemas: &Schemas, stacks: Arc<StackTable>, account: Arc<Account>) -> Result<Self, Error> {
         let frames = Frames::new(schemas, stacks)?;
         let clock = Clock::new(frames.events.iter().flatten().map(|known| &known.plan));
         let buffer = Buffer::with_room(CHUNK + frames.longest);
@@ -285,17 +280,17 @@ impl<R: Input> Source for FramedSource<R> {
 }
 
 impl Frames {
-    fn new(schemas: &[EventSchema], stacks: Arc<StackTable>) -> Result<Self, Error> {
+    fn new(schemas: &Schemas, stacks: Arc<StackTable>) -> Result<Self, Error> {
         let mut events: Vec<Option<Known>> = Vec::new();
         let mut longest = control::LONGEST;
-        for layout in tally::packed(schemas)?.iter() {
+        for layout in schemas.packed()?.iter() {
             let id = usize::from(layout.schema.id);
             events.resize_with(events.len().max(id + 1), || None);
             let known = Known::new(layout)?;
             longest = longest.max(known.plan.longest);
             events[id] = Some(known);
         }
-        let tallies = Tallies::new(&tally::packed_rows(schemas)?)?;
+        let tallies = Tallies::new(&schemas.packed_rows()?)?;
         longest = longest.max(tallies.longest());
         Ok(Self { events, tallies, recent: Recent::new(stacks), longest })
     }

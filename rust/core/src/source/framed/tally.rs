@@ -1,58 +1,89 @@
-//! Rows of tables that a generated script keeps in the kernel. In: a table, a key and its count. Out: a record that stands
-//! for so many hits, under the id that [`Layouts::tallies`] has for its table.
+//! Rows of tables that a generated script keeps in the kernel. In: a table, a key and what is kept under it. Out: a record
+//! that stands for so many hits, under the id that [`Layouts::tallies`] has for its table.
 //!
-//! The key's parts are packed as the columns of the event that the aggregate belongs to.
+//! The key's parts are packed as the columns of the event that the aggregate belongs to; [`tallied`] says what comes behind
+//! them.
 
 use super::Known;
 use super::account::State as Heard;
 use super::control::TableId;
+use crate::aggregate::row::Extra;
+use crate::aggregate::tallied;
 use crate::error::Error;
 use crate::event::Layouts;
-use crate::layout::{Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
+use crate::layout::{Encoding, EventLayout, EventSchema, FieldSchema, Role};
 use crate::source::Run;
 use crate::source::packed::{Decoded, Recent};
+use crate::spec::{AggregateFunction, SessionSpec};
 
-/// The layouts of a session's events and of its tables' rows.
-pub fn layouts(schemas: &[EventSchema]) -> Result<Layouts, Error> {
-    Layouts::with_tallies(lay_out(schemas, Encoding::Aligned)?, lay_out(&rows(schemas), Encoding::Aligned)?)
+/// All that a session's frames hold: its events, and its tables' rows.
+#[derive(Debug, Clone)]
+pub struct Schemas {
+    events: Vec<EventSchema>,
+    rows: Vec<EventSchema>,
 }
 
-/// The packed layouts of events.
-pub(super) fn packed(schemas: &[EventSchema]) -> Result<Layouts, Error> {
-    Layouts::new(lay_out(schemas, Encoding::Packed)?)
-}
+impl Schemas {
+    /// Of events, and what the script keeps tables of, by probe and aggregate.
+    pub fn new(events: Vec<EventSchema>, function: impl Fn(u32, u32) -> Option<AggregateFunction>) -> Self {
+        let rows = rows(&events, function);
+        Self { events, rows }
+    }
 
-/// The packed layouts of tables' rows: the aggregate's index stands for the event id, then come the key and the count.
-pub(super) fn packed_rows(schemas: &[EventSchema]) -> Result<Vec<EventLayout>, Error> {
-    lay_out(&rows(schemas), Encoding::Packed)
+    /// Of the events of a session: of those that it sends, the script keeps nothing.
+    pub fn of(spec: &SessionSpec, events: Vec<EventSchema>) -> Self {
+        Self::new(events, |probe, aggregate| {
+            let probe = spec.probes.get(probe as usize).filter(|probe| !probe.deliver)?;
+            Some(probe.aggregates.get(aggregate as usize)?.function)
+        })
+    }
+
+    /// How records of them lie in memory.
+    pub fn layouts(&self) -> Result<Layouts, Error> {
+        let [events, rows] = [&self.events, &self.rows].map(|schemas| lay_out(schemas, Encoding::Aligned));
+        Layouts::with_tallies(events?, rows?)
+    }
+
+    /// The packed layouts of events.
+    pub(super) fn packed(&self) -> Result<Layouts, Error> {
+        Layouts::new(lay_out(&self.events, Encoding::Packed)?)
+    }
+
+    /// The packed layouts of tables' rows: the aggregate's index stands for the event id, then come the columns.
+    pub(super) fn packed_rows(&self) -> Result<Vec<EventLayout>, Error> {
+        lay_out(&self.rows, Encoding::Packed)
+    }
 }
 
 fn lay_out(schemas: &[EventSchema], encoding: Encoding) -> Result<Vec<EventLayout>, Error> {
     schemas.iter().map(|schema| EventLayout::compute(schema.clone(), encoding)).collect()
 }
 
-/// A schema for each table: the key's columns, then the count. Its target is the aggregate's index.
-fn rows(events: &[EventSchema]) -> Vec<EventSchema> {
+/// A schema for each table: the key's columns, then the numbers. Its target is the aggregate's index.
+fn rows(events: &[EventSchema], function: impl Fn(u32, u32) -> Option<AggregateFunction>) -> Vec<EventSchema> {
     let mut rows: Vec<EventSchema> = Vec::new();
     let first = events.iter().map(|event| event.id).max().unwrap_or_default() + 1;
     for event in events {
         for (aggregate, columns) in (0..).zip(&event.keys) {
+            let Some(function) = function(event.probe, aggregate) else { continue };
             if rows.iter().any(|row| (row.probe, row.target) == (event.probe, aggregate)) {
                 continue;
             }
-            let keys = columns.iter().filter_map(|&column| event.fields.get(column as usize));
+            let field = |column: u32| event.fields.get(column as usize);
+            let keys = columns.iter().filter_map(|column| field(*column));
             let mut fields: Vec<_> = keys.map(|field| FieldSchema { role: Role::Key, ..field.clone() }).collect();
-            let key = (0..fields.len() as u32).collect();
-            let ty = FieldType::Int { size: 8, signed: false };
-            fields.push(FieldSchema { name: "count".into(), ty, role: Role::Key, names: Default::default() });
+            let parts = fields.len() as u32;
+            let value = event.values.get(aggregate as usize).copied().flatten().and_then(field);
+            fields.extend(tallied::columns(function, value));
+            let counts_values = matches!(function.extra(), Some(Extra::Item | Extra::Register)) && value.is_some();
             let id = first.saturating_add(rows.len() as u16);
             rows.push(EventSchema {
                 id,
                 probe: event.probe,
                 target: aggregate,
                 fields,
-                keys: vec![key],
-                values: Vec::new(),
+                keys: vec![(0..parts).collect()],
+                values: vec![counts_values.then_some(parts)],
             });
         }
     }
