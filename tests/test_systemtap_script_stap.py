@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import spile
+from spile.expr import comm, cpu, pid, task
 from spile.expr.compare import Compare
 from spile.expr.context import Context
 from spile.expr.field import Field
@@ -26,15 +28,25 @@ from spile.expr.node import ConditionNode
 from spile.expr.starts_with import StartsWith
 from spile.expr.string import String
 from spile.expr.string_in import StringIn
-from spile.spec import COUNT, AggregateSpec, Function, NamedExpr, ProbeSpec, Profile, RawTracepoint, SessionSpec
+from spile.spec import (
+    COUNT,
+    AggregateFunction,
+    AggregateSpec,
+    Function,
+    NamedExpr,
+    ProbeSpec,
+    Profile,
+    RawTracepoint,
+    SessionSpec,
+)
 from spile.systemtap.script import Script, generate
-from systemtap_specs import FEATURES, session
+from systemtap_specs import FEATURES, accumulated, aggregate, session
 
 #: What each script holds besides its probes.
 _OWN_PROBE = re.compile(r"timer\.ms\((?:20|\d+\),end\([12])\)|end\(3\)")
 _OWN_GLOBAL = re.compile(
     r"spile_tracer = -1|is_ready|followed\[\d+\]|(delivered|filtered|faulted|counted|cell|open|size|direct|unmatched|"
-    r"replaced|evicted|unstarted)_[\d_]+|(table|starts|saved)_[\d_]+%?\[\d+\]"
+    r"replaced|evicted|unstarted)_[\d_]+|(table|starts|saved|hits|total|least|greatest)_[\d_]+%?\[\d+\]"
 )
 
 
@@ -75,7 +87,10 @@ def check(script: Script, points: list[str], folder: Path) -> None:
     assert not any("%{" in line for line in lines)
 
 
-@pytest.mark.parametrize("feature", ["function", "span", "count(by=kstack)", "follow=True"])
+VALUES = ["sum(), min(), max(), avg(), stats()", "hist(), lhist(), quantiles()", "top(), distinct()"]
+
+
+@pytest.mark.parametrize("feature", ["function", "span", "count(by=kstack)", "follow=True", *VALUES])
 def test_scripts_parse(feature: str, tmp_path: Path) -> None:
     understood(generate(FEATURES[feature]()), "-p1", tmp_path)
 
@@ -105,21 +120,30 @@ def _conditions() -> st.SearchStrategy[ConditionNode]:
     return tests | st.builds(lambda a, b: And((a, Not(b))), tests, tests)
 
 
+FUNCTIONS = st.sampled_from(["sum", "stats", "hist", "quantiles", "distinct"]).map(AggregateFunction) | st.just(
+    AggregateFunction("lhist", (("low", -(1 << 63)), ("high", (1 << 63) - 1), ("step", (1 << 64) - 1)))
+)
+AGGREGATES = st.builds(lambda by: AggregateSpec(COUNT, (by,)), FIELDS) | st.builds(
+    lambda function, by, value: AggregateSpec(function, () if by is None else (by,), value),
+    FUNCTIONS,
+    st.none() | FIELDS | st.just(COMM),
+    FIELDS | st.just(Context("task")),
+)
 TARGETS = NAMES.map(Function) | NAMES.map(RawTracepoint)
 PROBES = st.builds(
-    lambda name, target, captured, condition, by: ProbeSpec(
+    lambda name, target, captured, condition, aggregates: ProbeSpec(
         name,
         (target,),
         capture=tuple(NamedExpr(key, value) for key, value in captured),
         condition=condition,
-        aggregates=() if by is None else (AggregateSpec(COUNT, (by,)),),
-        deliver=by is None,
+        aggregates=tuple(aggregates),
+        deliver=not aggregates,
     ),
     NAMES,
     TARGETS,
     st.lists(st.tuples(NAMES, FIELDS | st.just(COMM)), max_size=2),
     st.none() | _conditions(),
-    st.none() | FIELDS,
+    st.lists(AGGREGATES, max_size=2),
 )
 
 
@@ -148,6 +172,15 @@ def test_hostile_strings_add_nothing(tmp_path_factory: pytest.TempPathFactory, w
     condition = And((StringIn(COMM, tuple(words)), *(StartsWith(COMM, word) for word in words)))
     spec = session(ProbeSpec("p", (Profile(99),), condition=condition))
     check(generate(spec), ["perf.type(1).config(0).hz(99)"], tmp_path_factory.mktemp("stap"))
+
+
+def test_types_are_right_of_everything_that_is_accumulated(tmp_path: Path) -> None:
+    """Without fields, for those need the kernel's debugging information."""
+    kinds = ("sum", "min", "max", "avg", "stats", "hist", "quantiles", "distinct")
+    values = [aggregate(kind, value, *by) for kind in kinds for value, by in ((task, ()), (pid, (comm, cpu)))]
+    values += [aggregate("top", comm, pid, size=3), aggregate("lhist", task, low=-8, high=1 << 62, step=4)]
+    probes = [replace(accumulated(*values[at : at + 6]), targets=(Profile(99),)) for at in range(0, len(values), 6)]
+    understood(generate(session(*probes)), "-p2", tmp_path)
 
 
 def test_hostile_strings_pass_the_checks_of_types_too(tmp_path: Path) -> None:
