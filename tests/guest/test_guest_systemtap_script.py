@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from aggregate_states import log2
 from lab.prepared import Preparation, Prepared
 from spile.expr import arg, comm, isin, kstack, pid, startswith, string, tid
 from spile.spec import Function, Profile
@@ -19,7 +20,20 @@ from spile.systemtap.script import Script, generate
 from systemtap_arithmetic import cases, expected
 from systemtap_arithmetic import script as arithmetic
 from systemtap_frames import Stream, read
-from systemtap_specs import NAME, READ, READ_RETURN, at_start, elapsed, error, probe, ret, session, span
+from systemtap_specs import (
+    NAME,
+    READ,
+    READ_RETURN,
+    accumulated,
+    aggregate,
+    at_start,
+    elapsed,
+    error,
+    probe,
+    ret,
+    session,
+    span,
+)
 
 pytestmark = pytest.mark.guest(kernels=("6.1",))
 
@@ -43,6 +57,17 @@ SCRIPTS: dict[str, Script] = {
         ),
         entries=8,
     ),
+    "spile_kept": generate(
+        session(
+            accumulated(
+                aggregate("stats", arg.count, comm, arg.count),
+                aggregate("hist", arg.count, comm),
+                aggregate("top", arg.count, comm, size=100),
+                where=startswith(comm, "python"),
+            )
+        ),
+        entries=8,
+    ),
     "spile_span": generate(span(where=comm == "dd", who=at_start(comm), count=at_start(arg.count), ns=elapsed)),
     "spile_strings": generate(
         session(
@@ -55,6 +80,8 @@ SCRIPTS: dict[str, Script] = {
     "spile_followed": generate(session(probe(READ, "reads", where=arg.count == 1, tid=tid, comm=comm), pid=1)),
     "spile_profile": generate(session(probe(Profile(RATE), "samples", where=pid != 0, stack=kstack))),
 }
+#: What tables accumulate, where they don't count.
+KINDS = {"spile_kept": {(0, 0): "stats", (0, 1): "hist", (0, 2): "top"}}
 
 
 def prepare(lab: Preparation) -> None:
@@ -70,7 +97,7 @@ def run(prepared: Prepared, name: str, command: str, *options: str) -> Stream:
     done = subprocess.run(arguments, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert b"transport failures" not in done.stderr and b"skipped" not in done.stderr, done.stderr
-    stream = read(done.stdout, SCRIPTS[name].schemas)
+    stream = read(done.stdout, SCRIPTS[name].schemas, KINDS.get(name))
     assert (stream.skipped, stream.gaps, stream.ended) == (0, 0, 1) and stream.ready
     counted = Counter(event for event, _ in stream.events)
     for event, (hits, filtered, delivered, faulted, others) in stream.ledger.items():
@@ -120,6 +147,25 @@ def test_a_table_grows_past_the_kernels(prepared: Prepared) -> None:
     assert stream.ledger[2][0] == sum(stream.tables[1, 0].values())
     hits, filtered, *_ = stream.ledger[1]
     assert hits - filtered == sum(stream.tables[0, 0].values())
+
+
+def test_what_is_kept_of_values_grows_past_the_kernels_table(prepared: Prepared) -> None:
+    """The kernel's have 8 rows; 50 sizes, of three bins, are read 20 times each."""
+    code = "import os; f = os.open('/dev/zero', 0)\nfor _ in range(20):\n for n in range(1000, 1050): os.read(f, n)"
+    stream = run(prepared, "spile_kept", f'{sys.executable} -S -c "{code}"')
+    name, sizes = comm_of_python(), range(1000, 1050)
+    kept = {key[1]: numbers for key, numbers in stream.kept[0, 0].items() if key[1] in sizes}
+    assert kept == {size: (20 * size, size, size) for size in sizes}
+    assert {size: stream.tables[0, 2][name, size] for size in sizes} == dict.fromkeys(sizes, 20)
+    # Its start reads files too, in sizes that are as well in the other tables.
+    bins: Counter[int] = Counter()
+    for (_, size), hits in stream.tables[0, 0].items():
+        bins[log2(size)] += hits
+    assert bins == {key[1]: hits for key, hits in stream.tables[0, 1].items()} and bins[11] >= 26 * 20
+    for table, rows in stream.tables.items():
+        assert stream.dumps[table] == (stream.rows[table], sum(rows.values()))
+        assert sum(rows.values()) == stream.ledger[1][0] - stream.ledger[1][1]
+    assert stream.rows[0, 0] > 50 and stream.rows[0, 2] > 50
 
 
 def test_a_span_pairs_and_balances(prepared: Prepared) -> None:
