@@ -70,9 +70,10 @@ def probe(target: Target, name: str = "p", /, *, where: Any = None, by: Any = No
     )
 
 
-def accumulated(*aggregates: AggregateSpec, deliver: bool = False) -> ProbeSpec:
+def accumulated(*aggregates: AggregateSpec, deliver: bool = False, where: Any = None) -> ProbeSpec:
     """A probe that accumulates values."""
-    return ProbeSpec("p", (READ,), capture=(), aggregates=aggregates, deliver=deliver)
+    condition = None if where is None else node_of(where)
+    return ProbeSpec("p", (READ,), (), condition, aggregates=aggregates, deliver=deliver)  # type: ignore[arg-type]
 
 
 def aggregate(kind: str, value: Expr[Any] | None, *by: Expr[Any], **parameters: int) -> AggregateSpec:

@@ -201,6 +201,20 @@ def test_script_and_command_line_need_no_kernel() -> None:
     assert words[0] == "stap" and "-DMAXACTION=77" in words and words[-1] == "-"
 
 
+def test_it_explains_where_aggregates_are_kept() -> None:
+    session = spile.Session(engine="systemtap")
+    reads = session.function("vfs_read", name="reads")
+    reads.hist(arg.count, by=pid)
+    session.function("vfs_write", capture={"pid": pid}, name="writes").sum(arg.count)
+    first, second, command, *_ = session.explain().splitlines()
+    assert first == (
+        "# probe reads, aggregate 0, hist(), is kept in the kernel: an array of 4096 rows by key and bin; a hit that "
+        "finds it full is sent as a row of its own"
+    )
+    assert second.startswith("# probe writes, aggregate 0, sum(), is counted over the event stream: the probe sends")
+    assert command.startswith("# stap ")
+
+
 def test_missed_hits_are_the_probes_where_stap_says_whose(tmp_path: Path) -> None:
     """What SystemTap 4.8 said with -t (data/stap/messages), of a function that one probe is at, and of one with two."""
     said = "".join(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import spile
 from spile import _native
-from spile.expr import arg, comm, cpu, isin, kstack, pid, string, task
+from spile.expr import arg, comm, cpu, isin, kstack, pid, string, task, ustack
 from spile.spec import Function, ProbeSpec, Profile, SessionSpec, Target
 from spile.systemtap import frames, quoting
 from spile.systemtap.script import generate
@@ -26,7 +26,6 @@ TABLE = Path(__file__).parent.parent / "docs" / "systemtap.md"
 REFUSED = {
     "tracepoint, its fields": "raw_tracepoint",
     "tracepoint of syscalls": "raw_syscalls",
-    "ustack": "symbols",
     "arg[0]": "arg.name",
     "string() of more than 8 KB": "limit=",
     "~ of a field": "wide",
@@ -46,7 +45,8 @@ def arguments(target: Target) -> list[str]:
 def _engine(spec: SessionSpec) -> _native.Engine:
     """A decoder of what the script for a spec prints."""
     with Path(os.devnull).open("rb") as nothing:
-        return _native.Engine.systemtap(spec.to_json(), generate(spec, arguments=arguments).schemas, [nothing.fileno()])
+        schemas = generate(spec, arguments=arguments, programs=()).schemas
+        return _native.Engine.systemtap(spec.to_json(), schemas, [nothing.fileno()])
 
 
 def documented() -> dict[str, str]:
@@ -71,10 +71,11 @@ def test_each_feature_is_written_or_refused_as_the_documentation_says(feature: s
     assert documented()[feature] == ("no" if feature in REFUSED else "yes")
     if feature in REFUSED:
         with pytest.raises(spile.Unsupported, match=re.escape(REFUSED[feature])) as caught:
-            generate(FEATURES[feature](), arguments=arguments)
+            generate(FEATURES[feature](), arguments=arguments, programs=["/bin/true"])
         assert "engine='bpf' can" in str(caught.value)
     else:
-        assert "probe kernel." in generate(FEATURES[feature](), arguments=arguments).text or feature == "profile"
+        text = generate(FEATURES[feature](), arguments=arguments, programs=["/bin/true"]).text
+        assert "probe kernel." in text or feature == "profile"
 
 
 def test_the_table_of_features_is_complete() -> None:
@@ -84,7 +85,7 @@ def test_the_table_of_features_is_complete() -> None:
 @pytest.mark.parametrize("feature", sorted(set(FEATURES) - set(REFUSED)))
 def test_a_decoder_takes_the_schemas(feature: str) -> None:
     spec = FEATURES[feature]()
-    schemas = json.loads(generate(spec, arguments=arguments).schemas)
+    schemas = json.loads(generate(spec, arguments=arguments, programs=()).schemas)
     assert [event["id"] for event in _engine(spec).events()] == [schema["id"] for schema in schemas]
 
 
@@ -265,3 +266,16 @@ def test_where_aggregates_are_kept_is_told() -> None:
     kept = generate(session(accumulated(*kinds)), entries=77).kept
     assert "p, aggregate 0, top(), is kept in the kernel: an array of 77 rows by key and value" in kept[0]
     assert "by key and bin" in kept[1] and "statistics" in kept[2]
+
+
+def test_user_stacks_are_those_of_programs_that_somebody_named() -> None:
+    spec = session(probe(READ, x=ustack))
+    with pytest.raises(spile.Unsupported, match=r"nobody named.*StapOptions\(unwind=.*engine='bpf' can"):
+        generate(spec)
+    script = generate(spec, programs=["/bin/a", "/bin/b"])
+    assert script.unwind == ("/bin/a", "/bin/b")
+    assert "= spile_ubacktrace()" in script.text and "spile_user_frames(c1_0, 127)" in script.text
+    assert dict(script.definitions)["MAXSTRINGLEN"] >= 19 * 128
+    # The process is printed, too.
+    assert "spile_user_frames(c1_0, 9)" in generate(session(probe(READ, x=ustack[:8])), programs=()).text
+    assert generate(session(probe(READ, x=kstack)), programs=["/bin/a"]).unwind == ()

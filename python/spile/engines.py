@@ -61,13 +61,13 @@ class Choice:
                 f"systemtap= is for engine='systemtap', and this session's engine is {self.name!r}", "systemtap"
             )
 
-    def make(self, spec: SessionSpec, classes: Sequence[type[Any] | None]) -> Engine:
-        """The engine, ready to start; `classes` are those of each probe's events."""
+    def make(self, spec: SessionSpec, classes: Sequence[type[Any] | None], command: str | None = None) -> Engine:
+        """The engine, ready to start; `classes` are those of each probe's events, `command` the program to trace."""
         listed = list(classes) if any(classes) else None
         if self.name == "systemtap":
             from .systemtap.engine import SystemtapEngine
 
-            return SystemtapEngine(spec, listed, self.options, self.interval)
+            return SystemtapEngine(spec, listed, self.options, self.interval, command)
         from . import _native
 
         try:

@@ -44,6 +44,14 @@ ODD_NAME = 'a"\\%s\n\x7fä'
 CASES = cases(400)
 
 IN_DD = (comm == "dd") & isin(arg.count, 1)
+KEPT = session(
+    accumulated(
+        aggregate("stats", arg.count, comm, arg.count),
+        aggregate("hist", arg.count, comm),
+        aggregate("top", arg.count, comm, size=100),
+        where=startswith(comm, "python"),
+    )
+)
 SCRIPTS: dict[str, Script] = {
     "spile_events": generate(
         session(
@@ -57,17 +65,7 @@ SCRIPTS: dict[str, Script] = {
         ),
         entries=8,
     ),
-    "spile_kept": generate(
-        session(
-            accumulated(
-                aggregate("stats", arg.count, comm, arg.count),
-                aggregate("hist", arg.count, comm),
-                aggregate("top", arg.count, comm, size=100),
-                where=startswith(comm, "python"),
-            )
-        ),
-        entries=8,
-    ),
+    "spile_kept": generate(KEPT, entries=8),
     "spile_span": generate(span(where=comm == "dd", who=at_start(comm), count=at_start(arg.count), ns=elapsed)),
     "spile_strings": generate(
         session(
@@ -97,6 +95,7 @@ def run(prepared: Prepared, name: str, command: str, *options: str) -> Stream:
     done = subprocess.run(arguments, capture_output=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert b"transport failures" not in done.stderr and b"skipped" not in done.stderr, done.stderr
+    (prepared.folder / f"{name}.stream").write_bytes(done.stdout)
     stream = read(done.stdout, SCRIPTS[name].schemas, KINDS.get(name))
     assert (stream.skipped, stream.gaps, stream.ended) == (0, 0, 1) and stream.ready
     counted = Counter(event for event, _ in stream.events)
@@ -150,9 +149,11 @@ def test_a_table_grows_past_the_kernels(prepared: Prepared) -> None:
 
 
 def test_what_is_kept_of_values_grows_past_the_kernels_table(prepared: Prepared) -> None:
-    """The kernel's have 8 rows; 50 sizes, of three bins, are read 20 times each."""
+    """The kernel's have 8 rows; 50 sizes, of two bins, are read 20 times each. The stream stays, to be kept as data."""
     code = "import os; f = os.open('/dev/zero', 0)\nfor _ in range(20):\n for n in range(1000, 1050): os.read(f, n)"
     stream = run(prepared, "spile_kept", f'{sys.executable} -S -c "{code}"')
+    (prepared.folder / "kept.json").write_text(KEPT.to_json())
+    (prepared.folder / "kept.schemas").write_text(SCRIPTS["spile_kept"].schemas)
     name, sizes = comm_of_python(), range(1000, 1050)
     kept = {key[1]: numbers for key, numbers in stream.kept[0, 0].items() if key[1] in sizes}
     assert kept == {size: (20 * size, size, size) for size in sizes}

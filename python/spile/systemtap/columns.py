@@ -34,7 +34,7 @@ class Column:
     #: As `FieldType` has it.
     type: dict[str, Any]
     role: str = "capture"
-    #: Of a stack: the most frames.
+    #: Of a stack: the most frames; of a user's its process is one.
     frames: int = 0
     #: Of a number: what is known of it, once it is in the variable.
     number: Int | None = None
@@ -54,6 +54,8 @@ class Sizes:
     """What the session limits."""
 
     stack_depth: int = MAX_STACK_DEPTH
+    #: Whether programs are known whose stacks can be walked.
+    unwinds_users: bool = False
 
 
 def column(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes, event: int, role: str) -> Column:
@@ -74,7 +76,7 @@ def column(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes
 def value_text(node: ValueNode, place: Place) -> str:
     """A value of any type, as a variable of the script's holds it."""
     if isinstance(node, StackTrace):
-        return place.backtrace()
+        return place.backtrace(node.space)
     return expressions.string(node, place) if node.kind is Kind.STRING else expressions.number(node, place).text
 
 
@@ -96,14 +98,20 @@ def _is_comm(node: ValueNode) -> bool:
 
 
 def _stack(name: str, variable: str, node: ValueNode, place: Place, sizes: Sizes, role: str) -> Column:
-    text = place.backtrace()
+    inner = next(part for part in node.walk() if isinstance(part, StackTrace))
+    text = place.backtrace(inner.space)
     if isinstance(node, AtStart):
         # Refused where there is no start.
         place.start()
         text = place.saved(node.value, text)
-    inner = next(part for part in node.walk() if isinstance(part, StackTrace))
-    if inner.space == "user":
-        refuse("ustack, for SystemTap walks a process's stack only where it has that program's symbols")
     frames = min(inner.frames or sizes.stack_depth, sizes.stack_depth)
+    if inner.space == "user":
+        if not sizes.unwinds_users:
+            refuse(
+                "ustack of programs that nobody named, for SystemTap walks a process's stack by what was compiled in",
+                "name them, StapOptions(unwind=['/usr/bin/python3']), or trace one, pid= or command=; engine='bpf' can",
+            )
+        # The process stands before them, and counts as one.
+        frames = min(frames, MAX_STACK_DEPTH - 1) + 1
     place.needs.stack(frames)
     return Column(name, variable, text, {"kind": "stack", "space": inner.space}, role, frames)

@@ -70,6 +70,8 @@ class Needs:
     """``-s``."""
     unwind: tuple[str, ...] = ()
     """``-d``."""
+    ldd: bool = False
+    """``--ldd``: the libraries of those, too."""
     values: Mapping[str, int] = field(default_factory=dict)
     """Of the script's globals, those that differ from run to run (``-G``): no part of what stap's cache compares."""
 
@@ -145,6 +147,8 @@ def _compiling(options: StapOptions, needs: Needs) -> list[str]:
     words += [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in _defines(options, needs.limits)]
     words += [word for name, value in options.make.items() for word in ("-B", f"{name}={value}")]
     words += [word for name in dict.fromkeys((*needs.unwind, *options.unwind)) for word in ("-d", name)]
+    if needs.ldd:
+        words.append("--ldd")
     if options.suppress_errors:
         words.append("--suppress-handler-errors")
     switches = (

@@ -20,6 +20,7 @@ from .command import Needs, StapCommand, run_command
 from .command import Target as StapTarget
 from .options import StapOptions
 from .process import StapProcess
+from .programs import programs
 from .script import Script, generate
 
 if TYPE_CHECKING:
@@ -34,12 +35,20 @@ class SystemtapEngine:
     """One script: made, run, read."""
 
     def __init__(
-        self, spec: SessionSpec, classes: Sequence[type[Any] | None] | None, options: StapOptions, interval: float
+        self,
+        spec: SessionSpec,
+        classes: Sequence[type[Any] | None] | None,
+        options: StapOptions,
+        interval: float,
+        command: str | None = None,
     ) -> None:
-        """Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write."""
+        """`command` is the traced program's path.
+
+        Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write.
+        """
         self.options = options
         self._spec = spec
-        self.script: Script = made(spec, options, interval)
+        self.script: Script = made(spec, options, interval, command)
         self._process: StapProcess | None = None
         self._bulk = BulkPipes() if options.bulk else None
         # The readers' descriptors are the decoder's from now on; the writer's is stap's from the start on.
@@ -211,14 +220,15 @@ class SystemtapEngine:
         return 0
 
 
-def made(spec: SessionSpec, options: StapOptions, interval: float) -> Script:
-    """The script for a spec, with the limits that the options set."""
+def made(spec: SessionSpec, options: StapOptions, interval: float, command: str | None = None) -> Script:
+    """A spec's script, with the limits that the options set. `command` is the traced program, if it is no pid's."""
     if options.remote is not None:
         refuse_stacks(spec)
     is_here = options.remote is None and options.kernel is None
     more = {} if options.max_map_entries is None else {"entries": options.max_map_entries}
     known = _arguments if is_here else None
-    return generate(spec, interval=interval, debuginfo=options.dwarf, arguments=known, **more)
+    walked = programs(options, spec.target.pid, command)
+    return generate(spec, interval=interval, debuginfo=options.dwarf, arguments=known, programs=walked, **more)
 
 
 def _arguments(target: Target) -> list[str]:
@@ -251,4 +261,5 @@ def needs(script: Script, options: StapOptions) -> Needs:
     """What the script needs of its stap. The tracer's process differs from run to run; elsewhere it is nobody's."""
     is_here = script.tracer is not None and options.remote is None
     values = {str(script.tracer): os.getpid()} if is_here else {}
-    return Needs(dict(script.definitions), script.buffer, values=values)
+    # The libraries of programs, too: a stack goes through them.
+    return Needs(dict(script.definitions), script.buffer, script.unwind, ldd=bool(script.unwind), values=values)

@@ -37,7 +37,8 @@ class Piece:
     terms: tuple[str | int, ...]
     #: A string, or a stack, of which this variable holds the length, or the number of frames.
     variable: str | None = None
-    is_stack: bool = False
+    #: Of a stack: the function that counts what is printed of it.
+    counted_by: str | None = None
     #: The most bytes that it can take.
     most: int = 0
 
@@ -62,7 +63,8 @@ def piece(column: Column) -> Piece:
     if column.kind == "name":
         return number(2, name)
     if column.kind == "stack":
-        return Piece("%1b", (f"n_{name}",), 1, (f"n_{name}",), name, True, 1 + 8 * column.frames)
+        counted_by = "spile_user_frames" if column.type["space"] == "user" else "spile_frames"
+        return Piece("%1b", (f"n_{name}",), 1, (f"n_{name}",), name, counted_by, 1 + 8 * column.frames)
     most = column.type.get("limit", column.type.get("size", 0)) + 1
     return Piece("%s%1b", (name, "0"), 1, (f"n_{name}",), name, most=most)
 
@@ -87,9 +89,9 @@ def measured(pieces: list[Piece], needs: Needs) -> list[str]:
     """Lines that find out how long strings, stacks and so the record are."""
     lines, grown = [], []
     for part in pieces:
-        if part.is_stack:
+        if part.counted_by:
             frames = (part.most - 1) // 8
-            lines.append(f"n_{part.variable} = {needs.function('spile_frames')}({part.variable}, {frames})")
+            lines.append(f"n_{part.variable} = {needs.function(part.counted_by)}({part.variable}, {frames})")
             grown.append(f"8 * n_{part.variable}")
         elif part.variable:
             lines.append(f"n_{part.variable} = strlen({part.variable})")
@@ -115,7 +117,7 @@ def printed(pieces: list[Piece], needs: Needs) -> list[str]:
     for part in pieces:
         formats.append(part.format)
         arguments += part.arguments
-        if part.is_stack:
+        if part.counted_by:
             lines.append(_printf(formats, arguments))
             lines.append(f"check += {needs.function('spile_print_frames')}({part.variable}, n_{part.variable})")
             formats, arguments = [], []

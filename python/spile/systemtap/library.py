@@ -166,6 +166,22 @@ function spile_frames:long (addresses:string, most:long) {
   return n < most ? n : most
 }"""
     ),
+    "spile_ubacktrace": Function(
+        """\
+# The process and its stack.
+function spile_ubacktrace:string () { return sprintf("0x%x %s", pid(), ubacktrace()) }"""
+    ),
+    "spile_user_frames": Function(
+        """\
+# How many words of a process and its stack to keep, at most so many; none where nothing was walked. Addresses are as
+# long as they are, and what is none is a remark of SystemTap's.
+function spile_user_frames:long (words:string, most:long) {
+  n = 0
+  token = tokenize(words, " ")
+  while (n < most && substr(token, 0, 2) == "0x") { n++; token = tokenize(" ") }
+  return n > 1 ? n : 0
+}"""
+    ),
     "spile_print_frames": Function(
         """\
 # Prints the first n addresses of a backtrace, and gives their sum.

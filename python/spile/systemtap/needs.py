@@ -49,6 +49,11 @@ class Needs:
         # One more than is wanted: the last may be there twice.
         self.room(_ADDRESS * (frames + 1) + 1)
 
+    @property
+    def walks_users(self) -> bool:
+        """Whether stacks of processes are taken."""
+        return "spile_ubacktrace" in self._functions
+
     def functions(self) -> Iterator[str]:
         """The text of each that is called, in the library's order."""
         return (function.text for name, function in FUNCTIONS.items() if name in self._functions)

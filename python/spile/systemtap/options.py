@@ -65,7 +65,8 @@ class StapOptions:
     make: Mapping[str, str] = field(default_factory=dict)
     """Variables for the kernel's makefiles (``-B NAME=VALUE``)."""
     unwind: tuple[str, ...] = ()
-    """Modules and programs whose stacks shall be unwound (``-d``)."""
+    """Modules and programs whose stacks shall be unwound (``-d``). For `ustack` the traced program is one of them by
+    itself, and a program's libraries come along."""
     remote: str | None = None
     """Where the module is to run (``--remote``): ``"ssh://user@host"``, ``"unix:/path/socket"``. A script that runs
     elsewhere is ended without what its ``end`` probes print: the last interval of its tables is lost."""

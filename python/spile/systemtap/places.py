@@ -88,8 +88,10 @@ class Place:
             refuse(f"ret and error at {self.target.spelling}: only returns have them")
         return "$return" if self.debuginfo else "returnval()"
 
-    def backtrace(self) -> str:
+    def backtrace(self, space: str) -> str:
         """The stack, as text."""
+        if space == "user":
+            return f"{self.needs.function('spile_ubacktrace')}()"
         return "backtrace()" if self.debuginfo else f"{self.needs.function('spile_backtrace')}()"
 
     def start(self) -> Place:

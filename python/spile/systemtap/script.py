@@ -62,6 +62,8 @@ class Script:
     target: int | None
     #: Lines that are about a probe of the session: the first, the last, which probe and where it is declared.
     places: tuple[tuple[int, int, str], ...] = ()
+    #: Programs whose user stacks are walked; none where none is asked for.
+    unwind: tuple[str, ...] = ()
     #: Of each aggregate: where it is kept, and why.
     kept: tuple[str, ...] = ()
 
@@ -84,15 +86,17 @@ def generate(
     debuginfo: bool = True,
     entries: int = _DEFAULT_ENTRIES,
     arguments: Arguments | None = None,
+    programs: Sequence[str] | None = None,
 ) -> Script:
     """The script for a spec.
 
     Every `interval` seconds it empties its tables and tells its numbers. With `debuginfo` functions are found by the
     kernel's debugging information, which names their arguments; without it by their symbols. A table has at most
-    `entries` rows in the kernel. `arguments` knows what ``capture="*"`` stands for. Raises Unsupported for what
-    SystemTap has no words for, all of it together, and SpecError for names and literals that can't be written.
+    `entries` rows in the kernel. `arguments` knows what ``capture="*"`` stands for. User stacks are those of
+    `programs`; with None they are refused. Raises Unsupported for what SystemTap has no words for, all of it together,
+    and SpecError for names and literals that can't be written.
     """
-    return _Generator(spec, interval, debuginfo, entries, arguments).script()
+    return _Generator(spec, interval, debuginfo, entries, arguments, programs).script()
 
 
 def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
@@ -112,7 +116,13 @@ def _tables(event: Event, entries: int, needs: Needs) -> list[Table]:
 
 class _Generator:
     def __init__(
-        self, spec: SessionSpec, interval: float, debuginfo: bool, entries: int, arguments: Arguments | None
+        self,
+        spec: SessionSpec,
+        interval: float,
+        debuginfo: bool,
+        entries: int,
+        arguments: Arguments | None,
+        programs: Sequence[str] | None,
     ) -> None:
         self.spec = spec
         self.arguments = arguments
@@ -120,7 +130,8 @@ class _Generator:
         self.debuginfo = debuginfo
         self.needs = Needs()
         self.filter = Filter(spec.target, debuginfo)
-        self.sizes = Sizes(spec.limits.stack_depth)
+        self.programs = programs
+        self.sizes = Sizes(spec.limits.stack_depth, unwinds_users=programs is not None)
         #: One of each kind of record.
         self.records: list[Event] = []
         self.spans: list[Span] = []
@@ -243,6 +254,7 @@ class _Generator:
             tracer=self.filter.tracer,
             target=self.spec.target.pid,
             places=tuple(places),
+            unwind=tuple(self.programs or ()) if self.needs.walks_users else (),
             kept=tuple(self._kept()),
         )
 

@@ -10,7 +10,8 @@
 //! * *Compact* (mapped rings): an aligned record of fixed size whose time has its low 32 bits alone, so that every offset is
 //!   less by [`COMPACT_SHIFT`]. A record of its own, of id [`COMPACT_BASE`], has the whole time of what follows.
 //! * *Packed* (SystemTap's `%b` stream): `u8` event id, then the fields in order, little-endian, without padding. Strings
-//!   end with a NUL or follow a `u16` length; arrays of addresses follow a `u8` count.
+//!   end with a NUL or follow a `u16` length; arrays of addresses follow a `u8` count. A user stack's first word, which
+//!   counts as one of them, is its process.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ mod packed_support;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use packed_support::{Datum, accumulating, data, encode, layouts, schema};
+use packed_support::{Datum, PROCESS, accumulating, data, encode, layouts, schema};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -76,7 +76,7 @@ fn part(ty: FieldType, datum: &Datum) -> Option<Part> {
         (_, Datum::Name(id)) => Part::Name(*id),
         (_, Datum::Stack(frames)) if frames.is_empty() => return None,
         (FieldType::Stack { space: StackSpace::User }, Datum::Stack(frames)) => {
-            Part::UserStack(hash_frames(0, frames.iter().copied()))
+            Part::UserStack(hash_frames(PROCESS, frames.iter().copied()))
         }
         (_, Datum::Stack(frames)) => Part::KernelStack(hash_frames(0, frames.iter().copied())),
     })
@@ -89,6 +89,9 @@ fn words_of(ty: FieldType, datum: &Datum) -> Vec<u64> {
         Datum::Unsigned(value) => *value,
         Datum::Signed(value) => *value as u64 & (u64::MAX >> (64 - 8 * size)),
         Datum::Name(id) => u64::from(*id),
+        Datum::Stack(frames) if ty == FieldType::Stack { space: StackSpace::User } => {
+            hash_frames(PROCESS, frames.iter().copied())
+        }
         Datum::Stack(frames) => hash_frames(0, frames.iter().copied()),
         Datum::Text(text) => {
             let mut text = text.clone();

@@ -8,7 +8,7 @@ mod packed_support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use packed_support::{Datum, Pieces, counting, data, encode, layouts, schema, streams};
+use packed_support::{Datum, PROCESS, Pieces, counting, data, encode, layouts, schema, streams};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -92,7 +92,7 @@ fn expected(schemas: &[EventSchema], records: &[(usize, Vec<Datum>)]) -> Vec<Vec
         (_, Datum::Name(id)) => Some(Part::Name(*id)),
         (_, Datum::Stack(frames)) if frames.is_empty() => None,
         (FieldType::Stack { space: StackSpace::User }, Datum::Stack(frames)) => {
-            Some(Part::UserStack(hash_frames(0, frames.iter().copied())))
+            Some(Part::UserStack(hash_frames(PROCESS, frames.iter().copied())))
         }
         (_, Datum::Stack(frames)) => Some(Part::KernelStack(hash_frames(0, frames.iter().copied()))),
     };

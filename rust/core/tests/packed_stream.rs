@@ -13,7 +13,7 @@ use spile_core::layout::{Encoding, EventSchema, FieldType, Role};
 use spile_core::source::packed::PackedSource;
 use spile_core::source::{Run, Source};
 use spile_core::spec::StackSpace;
-use spile_core::stack::StackTable;
+use spile_core::stack::{StackTable, hash_frames};
 
 const U8: FieldType = FieldType::Int { size: 1, signed: false };
 const U16: FieldType = FieldType::Int { size: 2, signed: false };
@@ -248,4 +248,27 @@ fn stacks_that_look_alike_are_told_apart() {
     let (seen, error) = decode(&schemas, &data, &[100_000]);
     assert_eq!(error, None);
     assert!(seen == expected);
+}
+
+/// The same addresses mean something else in each process, so the stack is another one.
+#[test]
+fn a_user_stack_has_its_process_in_front() {
+    let user = FieldType::Stack { space: StackSpace::User };
+    let schemas = [schema(3, &[(user, Role::Capture)])];
+    let record = |words: &[u64]| {
+        let mut record = vec![3, words.len() as u8];
+        record.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        record
+    };
+    let data = [record(&[42, 7, 8]), record(&[43, 7, 8]), record(&[42]), record(&[])].concat();
+    let stacks = Arc::new(StackTable::default());
+    let packed = layouts(&schemas, Encoding::Packed);
+    let mut source = PackedSource::recorded(data, packed, Arc::clone(&stacks)).unwrap();
+    let mut run = Run::default();
+    source.read(&mut run).unwrap();
+    assert_eq!((run.entries().len(), stacks.len()), (4, 2));
+    for process in [42, 43] {
+        let frames = stacks.get(hash_frames(process, [7, 8].into_iter())).unwrap();
+        assert_eq!((frames.pid, &*frames.addresses), (process, &[7, 8][..]));
+    }
 }

@@ -7,8 +7,7 @@
 //!
 //! The columns with [`Role::Time`] and [`Role::Cpu`] give an event its time and CPU. Without a CPU it is 0. Without a time
 //! an event follows the one before it: its time is that one's, or its number where no event of the stream has a time.
-//! Stacks go into the [`StackTable`] and leave their hash; an empty one is null. The stream doesn't say whose address
-//! space a user stack belongs to, so its process is 0.
+//! Stacks go into the [`StackTable`] and leave their hash; an empty one is null.
 //!
 //! Once warm nothing is allocated per event.
 
@@ -30,6 +29,7 @@ use crate::event::Layouts;
 use crate::layout::{
     ALIGNED_ID, ALIGNED_TIME, Encoding, EventLayout, FieldType, MAX_FRAMES, PACKED_BYTES_PREFIX, Role,
 };
+use crate::spec::StackSpace;
 use crate::stack::StackTable;
 
 /// Bytes asked for at a time: enough to make a call cheap, and little enough to stay in a CPU's cache.
@@ -395,7 +395,7 @@ impl Plan {
                     append(record, &mut done.aligned, step.offset, text);
                     length + PACKED_BYTES_PREFIX as usize
                 }
-                FieldType::Stack { .. } => {
+                FieldType::Stack { space } => {
                     let (&count, rest) = rest.split_first().ok_or(Stop::Incomplete(index))?;
                     if u32::from(count) > MAX_FRAMES {
                         let name = name(layout, index);
@@ -403,7 +403,11 @@ impl Plan {
                         return Err(Stop::Garbage(at, message));
                     }
                     let frames = rest.as_chunks::<8>().0.get(..usize::from(count)).ok_or(Stop::Incomplete(index))?;
-                    slot[..8].copy_from_slice(&recent.intern(frames).to_le_bytes());
+                    let hash = match space {
+                        StackSpace::Kernel => recent.intern(frames),
+                        StackSpace::User => recent.intern_user(frames),
+                    };
+                    slot[..8].copy_from_slice(&hash.to_le_bytes());
                     1 + 8 * frames.len()
                 }
             };

@@ -9,15 +9,15 @@ use spile_core::event::Record;
 use spile_core::layout::{EventSchema, FieldType};
 use spile_core::source::framed::{Account, FramedSource, Input, Schemas};
 use spile_core::source::{Run, Source};
-use spile_core::spec::AggregateFunction;
+use spile_core::spec::{AggregateFunction, StackSpace};
 use spile_core::stack::StackTable;
 
-use crate::packed_support::{Datum, Pieces, Seen, encode, look};
+use crate::packed_support::{Datum, PROCESS, Pieces, Seen, encode, look};
 
 impl Input for Pieces {}
 
 /// What a value adds to its frame's check.
-fn weight(value: &Datum, size: usize) -> u64 {
+fn weight(value: &Datum, size: usize, space: StackSpace) -> u64 {
     let printed = |bytes: [u8; 8]| {
         let mut wide = [0; 8];
         wide[..size].copy_from_slice(&bytes[..size]);
@@ -27,13 +27,20 @@ fn weight(value: &Datum, size: usize) -> u64 {
         Datum::Unsigned(value) => printed(value.to_le_bytes()),
         Datum::Signed(value) => printed(value.to_le_bytes()),
         Datum::Text(text) => text.len() as u64,
-        Datum::Stack(frames) => frames.iter().fold(frames.len() as u64, |sum, frame| sum.wrapping_add(*frame)),
+        Datum::Stack(frames) => {
+            let own = if space == StackSpace::User && !frames.is_empty() { u64::from(PROCESS) + 1 } else { 0 };
+            frames.iter().fold(own + frames.len() as u64, |sum, frame| sum.wrapping_add(*frame))
+        }
         Datum::Name(id) => u64::from(*id),
     }
 }
 
 fn size(ty: FieldType) -> usize {
     if let FieldType::Int { size, .. } = ty { usize::from(size) } else { 8 }
+}
+
+fn space(ty: FieldType) -> StackSpace {
+    if let FieldType::Stack { space } = ty { space } else { StackSpace::Kernel }
 }
 
 /// A frame around a payload whose values add up to `sum`.
@@ -51,7 +58,7 @@ pub fn frame(payload: &[u8], sum: u64, pad: u8) -> Vec<u8> {
 pub fn event(schema: &EventSchema, values: &[Datum], pad: u8) -> Vec<u8> {
     let mut payload = Vec::new();
     encode(schema.id as u8, schema, values, &mut payload);
-    let weights = schema.fields.iter().zip(values).map(|(field, value)| weight(value, size(field.ty)));
+    let weights = schema.fields.iter().zip(values).map(|(field, value)| weight(value, size(field.ty), space(field.ty)));
     frame(&payload, weights.fold(u64::from(schema.id), u64::wrapping_add), pad)
 }
 

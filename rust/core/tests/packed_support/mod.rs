@@ -25,6 +25,9 @@ pub enum Datum {
     Name(u16),
 }
 
+/// Whose user stacks are.
+pub const PROCESS: u32 = 4711;
+
 /// An event, as it came out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
@@ -68,6 +71,11 @@ pub fn encode(id: u8, schema: &EventSchema, values: &[Datum], out: &mut Vec<u8>)
             (FieldType::Bytes { .. }, Datum::Text(text)) => {
                 out.extend((text.len() as u16).to_le_bytes());
                 out.extend(text);
+            }
+            (FieldType::Stack { space: StackSpace::User }, Datum::Stack(frames)) if !frames.is_empty() => {
+                out.push(frames.len() as u8 + 1);
+                let words = std::iter::once(PROCESS.into()).chain(frames.iter().copied());
+                out.extend(words.flat_map(u64::to_le_bytes));
             }
             (FieldType::Stack { .. }, Datum::Stack(frames)) => {
                 out.push(frames.len() as u8);
@@ -215,8 +223,9 @@ pub fn data(ty: FieldType) -> BoxedStrategy<Datum> {
         FieldType::FixedString { size } => vec(1..=255u8, 0..=usize::from(size)).prop_map(Datum::Text).boxed(),
         FieldType::String { limit } => vec(1..=255u8, 0..=(limit as usize).min(40)).prop_map(Datum::Text).boxed(),
         FieldType::Bytes { limit } => vec(any::<u8>(), 0..=limit as usize).prop_map(Datum::Text).boxed(),
-        FieldType::Stack { .. } => {
-            prop_oneof![vec(any::<u64>(), 0..=127), vec(0..3u64, 0..4)].prop_map(Datum::Stack).boxed()
+        FieldType::Stack { space } => {
+            let most = if space == StackSpace::User { 126 } else { 127 };
+            prop_oneof![vec(any::<u64>(), 0..=most), vec(0..3u64, 0..4)].prop_map(Datum::Stack).boxed()
         }
         FieldType::Name => any::<u16>().prop_map(Datum::Name).boxed(),
     }

@@ -54,6 +54,15 @@ impl Recent {
         }
     }
 
+    /// The hash of a user stack, whose first word is its process; 0 for none. They are few: none of them is kept here.
+    pub(super) fn intern_user(&self, words: &[[u8; 8]]) -> u64 {
+        let word = |word: &[u8; 8]| u64::from_le_bytes(*word);
+        match words {
+            [] | [_] => 0,
+            [process, frames @ ..] => self.stacks.intern(word(process) as u32, frames.iter().map(word)),
+        }
+    }
+
     #[inline(never)]
     fn search(&mut self, frames: &[[u8; 8]]) -> u64 {
         if frames.is_empty() {

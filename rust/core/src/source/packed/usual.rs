@@ -4,6 +4,7 @@
 use super::recent::Recent;
 use super::{Decoded, Step};
 use crate::layout::{FieldType, MAX_FRAMES, Role};
+use crate::spec::StackSpace;
 
 /// A record of the usual kind: some integers, then at most a stack. The integers' places are known without reading it.
 pub(super) struct Usual {
@@ -51,7 +52,9 @@ impl Usual {
                 _ if usual.stack.is_some() => return None,
                 FieldType::Int { size, .. } => usize::from(size),
                 FieldType::Name => 2,
-                FieldType::Stack { .. } => {
+                // A user stack has its process in front.
+                FieldType::Stack { space: StackSpace::User } => return None,
+                FieldType::Stack { space: StackSpace::Kernel } => {
                     usual.stack = Some(step.offset);
                     continue;
                 }
