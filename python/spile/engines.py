@@ -15,6 +15,7 @@ from .spec import Function
 
 if TYPE_CHECKING:
     from ._native import Batch, NativeTable
+    from .command import Command
     from .spec import SessionSpec
     from .systemtap.options import StapOptions
 
@@ -61,8 +62,8 @@ class Choice:
                 f"systemtap= is for engine='systemtap', and this session's engine is {self.name!r}", "systemtap"
             )
 
-    def make(self, spec: SessionSpec, classes: Sequence[type[Any] | None], command: str | None = None) -> Engine:
-        """The engine, ready to start; `classes` are those of each probe's events, `command` the program to trace."""
+    def make(self, spec: SessionSpec, classes: Sequence[type[Any] | None], command: Command | None = None) -> Engine:
+        """The engine, ready to start; `classes` are those of each probe's events, `command` is what is traced."""
         listed = list(classes) if any(classes) else None
         if self.name == "systemtap":
             from .systemtap.engine import SystemtapEngine

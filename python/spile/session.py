@@ -347,7 +347,7 @@ class Session(Recordable):
         from .systemtap.engine import made
 
         spec = self._spec or self._resolve(os.getpid() if self._command is not None else None)
-        return made(spec, self._choice.options, self._interval, self._program)
+        return made(spec, self._choice.options, self._interval, self._command)
 
     @property
     def spec(self) -> SessionSpec:
@@ -473,12 +473,7 @@ class Session(Recordable):
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 
     def _engine(self, spec: SessionSpec) -> Engine:
-        return self._choice.make(spec, [probe.event_class for probe in self._probes], self._program)
-
-    @property
-    def _program(self) -> str | None:
-        """The path of the command that is traced."""
-        return None if self._command is None else self._command.look_up()
+        return self._choice.make(spec, [probe.event_class for probe in self._probes], self._command)
 
 
 # Ends -----------------------------------------------------------------------------------------------------------------

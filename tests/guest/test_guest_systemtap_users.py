@@ -87,13 +87,15 @@ def test_a_users_stack_goes_from_the_call_to_the_start(prepared: Prepared) -> No
     assert walked.session.losses.lost == walked.session.losses.balance == 0, walked.session.losses
     skipped = walked.session.losses.beyond["skipped_hits"]
     assert READS - skipped <= len(walked.stacks) <= READS
-    (stack,) = set(walked.stacks)
-    assert (stack.space, stack.pid) == ("user", walked.process)
+    # Python's interpreter calls otherwise once it knows a loop: the way there differs, its ends don't.
+    different = set(walked.stacks)
+    assert len(different) < READS // 4
+    assert {(stack.space, stack.pid) for stack in different} == {("user", walked.process)}
+    assert len({(stack.addresses[0], stack.addresses[-1]) for stack in different}) == 1
     functions = [name.split("+")[0] for name in walked.names]
     assert functions[0].endswith("read") and "_Py_read" in functions[1]
     assert functions.index("Py_RunMain") < functions.index("Py_BytesMain") < functions.index("_start")
-    ((key, count),) = walked.counts.items()
-    assert key == stack and READS - skipped <= count <= READS
+    assert set(walked.counts) == different and READS - skipped <= sum(walked.counts.values()) <= READS
     # By frame pointers, which this program has not: how far it comes does not matter, where it begins does.
     pointed = _traced("bpf", None)
     assert pointed.stacks[0].pid == pointed.process

@@ -25,6 +25,7 @@ from .script import Script, generate
 
 if TYPE_CHECKING:
     from .._native import Batch, NativeTable
+    from ..command import Command
     from ..spec import SessionSpec, Target
 
 #: Seconds between two looks at whether the probes are attached.
@@ -40,9 +41,9 @@ class SystemtapEngine:
         classes: Sequence[type[Any] | None] | None,
         options: StapOptions,
         interval: float,
-        command: str | None = None,
+        command: Command | None = None,
     ) -> None:
-        """`command` is the traced program's path.
+        """`command` is what is traced, if it is no running process.
 
         Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write.
         """
@@ -220,14 +221,14 @@ class SystemtapEngine:
         return 0
 
 
-def made(spec: SessionSpec, options: StapOptions, interval: float, command: str | None = None) -> Script:
-    """A spec's script, with the limits that the options set. `command` is the traced program, if it is no pid's."""
+def made(spec: SessionSpec, options: StapOptions, interval: float, command: Command | None = None) -> Script:
+    """A spec's script, with the limits that the options set. `command` is what is traced, if it runs not yet."""
     if options.remote is not None:
         refuse_stacks(spec)
     is_here = options.remote is None and options.kernel is None
     more = {} if options.max_map_entries is None else {"entries": options.max_map_entries}
     known = _arguments if is_here else None
-    walked = programs(options, spec.target.pid, command)
+    walked = programs(options, spec.target.pid, None if command is None else command.look_up())
     return generate(spec, interval=interval, debuginfo=options.dwarf, arguments=known, programs=walked, **more)
 
 
