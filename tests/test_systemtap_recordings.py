@@ -19,7 +19,6 @@ from spile import Stack, _native
 from systemtap_frames import Stream, read
 
 FOLDER = Path(__file__).parent / "data" / "systemtap" / "streams"
-SPEC = (FOLDER / "whole.json").read_text(encoding="utf-8")
 SCHEMAS = (FOLDER / "whole.schemas").read_text(encoding="utf-8")
 
 
@@ -27,11 +26,12 @@ def recorded(name: str) -> bytes:
     return gzip.decompress((FOLDER / f"{name}.stream.gz").read_bytes())
 
 
-def decoded(data: bytes) -> _native.Engine:
+def decoded(data: bytes, name: str = "whole") -> _native.Engine:
     """An engine that reads this to its end."""
+    spec, schemas = ((FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("json", "schemas"))
     reader, writer = os.pipe()
     threading.Thread(target=_write, args=(writer, data)).start()
-    engine = _native.Engine.systemtap(SPEC, SCHEMAS, [reader])
+    engine = _native.Engine.systemtap(spec, schemas, [reader])
     os.close(reader)
     engine.start()
     return engine
@@ -109,3 +109,24 @@ def test_a_stream_with_holes_gives_nothing_that_was_not_there(period: int) -> No
     # The second reader does not look for a frame in what could be padding.
     assert not Counter(expected(read(torn, SCHEMAS))) - found
     assert sum(found.values()) < sum(whole.values()) and engine.stream_numbers()["gaps"] > 0
+
+
+def test_what_was_kept_of_values_is_read_as_the_second_reader_reads_it() -> None:
+    """Of a script whose tables have 8 rows: most sizes came as rows of their own."""
+    data = recorded("kept")
+    schemas = (FOLDER / "kept.schemas").read_text(encoding="utf-8")
+    stream = read(data, schemas, {(0, 0): "stats", (0, 1): "hist", (0, 2): "top"})
+    engine = decoded(data, "kept")
+    assert events(engine) == [] and engine.complete and engine.stream_numbers()["gaps"] == 0
+    hits, numbers = stream.tables[0, 0], stream.kept[0, 0]
+    stats = {(name.encode(), size): of for (name, size), of in engine.table(0, 0).items()}
+    assert stats == {key: (hits[key], *numbers[key]) for key in hits}
+    assert sum(of[1:] == (20 * key[1], key[1], key[1]) for key, of in stats.items()) >= 50
+    ((name, bins),) = engine.table(0, 1).items()
+    assert bins == {key[1]: count for key, count in sorted(stream.tables[0, 1].items())}
+    ((same, (total, items)),) = engine.table(0, 2).items()
+    assert same == name and total == sum(hits.values()) == sum(bins.values())
+    assert {item: count for item, count, _ in items} == {key[1]: count for key, count in stream.tables[0, 2].items()}
+    (row,) = engine.losses()
+    assert (row["hits"], row["filtered"], row["delivered"]) == (*stream.ledger[1][:2], total)
+    assert row["transport_lost"] == 0
