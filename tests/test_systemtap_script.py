@@ -244,12 +244,23 @@ def test_values_are_kept_once_for_each_key_and_a_cell_by_statistics() -> None:
     assert "cell_0_1 <<< c1_1" in text and "@sum(cell_0_1)" in text and "@min(cell_0_1)" not in text
 
 
+def test_what_would_take_a_sum_past_64_bits_goes_as_a_row_of_its_own() -> None:
+    aggregates = [aggregate("sum", value, *by) for value in (arg.count, task, pid) for by in ((comm,), ())]
+    text = generate(session(accumulated(*aggregates))).text
+    assert "if (slot && spile_sum_fits(total_0_0[slot], c1_1)) {" in text
+    assert "if (slot && spile_unsigned_sum_fits(total_0_2[slot], c1_2)) {" in text
+    assert "if (c1_1 >> 32 == 0 || c1_1 >> 32 == -1) cell_0_1 <<< c1_1" in text
+    assert "if (c1_2 >> 32 == 0) cell_0_3 <<< c1_2" in text and "direct_0_3 <<< 1" in text
+    # Of 32 bits nobody sees so many between two dumps.
+    assert "\n    cell_0_5 <<< c1_3\n" in text and "sum_fits(total_0_4" not in text
+
+
 def test_what_has_no_sign_is_ordered_without() -> None:
     """SystemTap compares with a sign: of pointers the greater half would come before the lesser."""
-    keyed, cell = aggregate("min", task, pid), aggregate("stats", task)
+    keyed, cell = aggregate("min", task, pid), aggregate("max", task)
     text = generate(session(accumulated(keyed, cell))).text
     assert "if (spile_below(c1_1, least_0_0[slot])) least_0_0[slot] = c1_1" in text
-    assert "cell_0_1 <<< c1_1 ^ (1 << 63)" in text and "total = total + (count << 63)" in text
+    assert "cell_0_1 <<< c1_1 ^ (1 << 63)" in text and "greatest = @max(cell_0_1) ^ (1 << 63)" in text
     plain = generate(session(accumulated(aggregate("min", pid, comm), aggregate("max", cpu)))).text
     assert "spile_below" not in plain and "^ (1 << 63)" not in plain
 

@@ -159,7 +159,7 @@ def test_a_whole_stream_gives_events_tables_and_a_ledger_that_balances() -> None
     assert (numbers["frames"], numbers["gaps"], numbers["skipped"], numbers["corrupt"]) == (7, 0, 0, 0)
     losses = spile.Losses(made.losses(), ["a", "b"])
     assert (losses["a"].hits, losses["a"].delivered, losses["a"].filtered, losses.balance) == (10, 3, 7, 0)
-    assert len(made.events()) == 2 and made.explain() == ""
+    assert len(made.events()) == 2 and made.explain(True) == ""
     made.stop()
     assert made.losses()[0]["delivered"] == 3
 

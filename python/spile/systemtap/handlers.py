@@ -77,7 +77,7 @@ class Handler:
 
 def _prints(event: Event, tables: Sequence[Table]) -> int:
     """Frames that a hit may print."""
-    return 1 if event.spec.deliver else sum(not table.is_cell for table in _of(event, tables))
+    return 1 if event.spec.deliver else sum(table.may_print for table in _of(event, tables))
 
 
 def _of(event: Event, tables: Sequence[Table]) -> list[Table]:

@@ -25,12 +25,6 @@ class Kept:
         """Its text, of statistics."""
         return f"{self.operator}({statistics})"
 
-    @property
-    def restored(self) -> str:
-        """What it is of values whose first bit was turned before they came into statistics."""
-        # Each of the values lacks, or has too much, 2**63: as many as are odd are left in 64 bits.
-        return f"{self.name} + (count << 63)" if self.comparison is None else f"{self.name} ^ (1 << 63)"
-
 
 _TOTAL, _LEAST, _GREATEST = Kept("total", "@sum"), Kept("least", "@min", "<"), Kept("greatest", "@max", ">")
 _KEPT: dict[str, tuple[Kept, ...]] = {

@@ -100,6 +100,17 @@ function spile_logical_shift_right:long (a:long, n:long) {
 # The error number that a return value stands for, or 0.
 function spile_error:long (value:long) { return value < 0 && value >= -4095 ? 0 - value : 0 }"""
     ),
+    "spile_sum_fits": Function(
+        """\
+# Whether a + b has 64 bits: where it has more, its sign is neither's.
+function spile_sum_fits:long (a:long, b:long) { return ((a ^ (a + b)) & (b ^ (a + b))) >= 0 }"""
+    ),
+    "spile_unsigned_sum_fits": Function(
+        """\
+# Whether a + b has 64 bits, all unsigned.
+function spile_unsigned_sum_fits:long (a:long, b:long) { return !spile_below(a + b, a) }""",
+        ("spile_below",),
+    ),
     "spile_bit_length": Function(
         """\
 # How many bits an unsigned number has.

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from spile.errors import Unsupported
 from spile.expr.field import Field
 from spile.spec import Function, NamedExpr, ProbeSpec, Profile, SessionSpec, SpanSide, SpanSpec, Target, Tracepoint
-from spile.systemtap import control, frames, quoting
+from spile.systemtap import cells, control, frames, quoting
 from spile.systemtap.columns import Sizes
 from spile.systemtap.events import Event
 from spile.systemtap.filters import Filter
@@ -111,7 +111,7 @@ def _one_of_several(pieces: list[Piece], room: str, needs: Needs) -> Lines:
 def _tables(event: Event, entries: int, needs: Needs) -> list[Table]:
     """The tables of an event's probe: none where its events are sent, for those carry what is accumulated."""
     count = 0 if event.spec.deliver else len(event.spec.aggregates)
-    return [Table.of(event, aggregate, entries, needs.string) for aggregate in range(count)]
+    return [cells.table(event, aggregate, entries, needs.string) for aggregate in range(count)]
 
 
 class _Generator:

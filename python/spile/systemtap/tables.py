@@ -3,7 +3,7 @@
 In: an event with keys and values. Out: lines that take a hit in, and a function that writes the table's rows and
 empties it. A hit whose key finds the table full is written as a row of its own, so the user side's table grows past the
 kernel's, and nothing is lost. The table is a plain one: of SystemTap's statistics (``<<<``) by key each CPU's part may
-be fuller than their sum can be, which then could be neither read nor emptied. Without a key they serve.
+be fuller than their sum can be, which then could be neither read nor emptied. Without a key they serve (`cells`).
 """
 
 from __future__ import annotations
@@ -67,15 +67,13 @@ class Table:
         return self.function.kind in bins.BINNED
 
     @property
-    def is_cell(self) -> bool:
-        """Whether all hits come together: the statistics of SystemTap's own keep them."""
-        return not self.indices(self.event)
+    def may_print(self) -> bool:
+        """Whether a hit may be sent as a row of its own."""
+        return True
 
     @property
     def explained(self) -> str:
         """How it is kept, for people."""
-        if self.is_cell:
-            return "statistics of SystemTap's on each CPU"
         each = "by key and bin" if self.is_binned else "by key and value" if self.function.kind in ITEMS else "by key"
         return f"an array of {self.entries} rows {each}; a hit that finds it full is sent as a row of its own"
 
@@ -95,22 +93,16 @@ class Table:
         most = _MOST_COLUMNS - (columns - parts)
         if parts > most:
             refuse(f"a table's key of {parts} parts for {self.function.kind}(), where {most} are possible")
-        frames.check_size(self._row(self.event, [each.name for each in self.kept], "1"))
+        frames.check_size(self.row(self.event, [each.name for each in self.kept], "1"))
 
     def declared(self) -> str:
-        """Globals."""
-        if self.is_cell:
-            return f"global cell_{self.name}"
-        arrays = [f"{each}_{self.name}[{self.entries}]" for each in self._arrays()]
-        return f"global table_{self.name}[{self.entries}], size_{self.name}, direct_{self.name}" + "".join(
-            f", {array}" for array in arrays
-        )
+        """Globals. Where there are arrays beside a table, it has the place of a key's numbers: keys are kept once."""
+        arrays = ["hits", *(each.name for each in self.kept)] if self.kept else []
+        names = [f"table_{self.name}[{self.entries}]", f"size_{self.name}", f"direct_{self.name}"]
+        return f"global {', '.join([*names, *(f'{array}_{self.name}[{self.entries}]' for array in arrays)])}"
 
-    def _arrays(self) -> list[str]:
-        """Arrays beside the table, which then has the place of a key's numbers in them: keys are kept once."""
-        return ["hits", *(each.name for each in self.kept)] if self.kept else []
-
-    def _value(self, event: Event) -> Int:
+    def value(self, event: Event) -> Int:
+        """What is accumulated, of a number."""
         column = event.values[self.aggregate]
         assert column is not None and column.number is not None, "numbers alone are summed, compared and sorted"
         return column.number
@@ -119,12 +111,9 @@ class Table:
 
     def counted(self, event: Event, needs: Needs) -> Lines:
         """Lines that take in a hit of one of the probe's targets, whose key and value have been computed."""
-        if self.is_cell:
-            return [f"cell_{self.name} <<< {self._statistic(event)}"]
-        first: Lines = [f"bin = {bins.number(self.function, self._value(event), needs)}"] if self.is_binned else []
+        first: Lines = [f"bin = {bins.number(self.function, self.value(event), needs)}"] if self.is_binned else []
         names = ", ".join(self.indices(event))
-        values = [self._value(event).text for _ in self.kept]
-        sent = block("else", [f"direct_{self.name}++", *self._written(self._row(event, values, "1"), needs)])
+        sent = block("else", [f"direct_{self.name}++", *self.sent(event, needs)])
         if self.kept:
             return [*first, f"slot = table_{self.name}[{names}]", *self._slotted(event, names, needs), *sent]
         entry = f"table_{self.name}[{names}]"
@@ -135,61 +124,52 @@ class Table:
             *sent,
         ]
 
-    def _statistic(self, event: Event) -> str:
-        """What is added to statistics: of values without a sign the order is made that of signed ones."""
-        if not self.kept:
-            return "1"
-        value = self._value(event)
-        return value.text if not value.is_u64 or value.small else f"{value.inside} ^ (1 << 63)"
+    def sent(self, event: Event, needs: Needs) -> Lines:
+        """Lines that send a hit as a row of its own."""
+        values = [self.value(event).text for _ in self.kept]
+        return self.written(self.row(event, values, "1"), needs)
 
     def _slotted(self, event: Event, names: str, needs: Needs) -> Lines:
         """Lines for a hit whose key has a slot, and for one that gets one: then nothing of before is left in it."""
-        value = self._value(event)
+        value, has_slot = self.value(event), "slot"
         added = [f"hits_{self.name}[slot]++"]
         for each in self.kept:
             entry = replace(value, text=f"{each.name}_{self.name}[slot]")
             if each.comparison is None:
                 added.append(f"{entry.text} += {value.text}")
+                if value.size == 8:
+                    # Of narrower ones a sum of 64 bits takes more hits than there are between two dumps.
+                    fits = needs.function("spile_sum_fits" if value.signed else "spile_unsigned_sum_fits")
+                    has_slot = f"slot && {fits}({entry.text}, {value.text})"
             else:
                 test = integer.compared(each.comparison, value, entry, needs)
                 added.append(f"if ({test}) {entry.text} = {value.text}")
         begun = [f"size_{self.name}++", f"slot = size_{self.name}", f"table_{self.name}[{names}] = slot"]
         begun.append(f"hits_{self.name}[slot] = 1")
         begun += [f"{each.name}_{self.name}[slot] = {value.text}" for each in self.kept]
-        return [*block("if (slot)", added), *block(f"else if (size_{self.name} < {self.entries})", begun)]
+        is_new = (
+            f"size_{self.name} < {self.entries}"
+            if has_slot == "slot"
+            else f"!slot && size_{self.name} < {self.entries}"
+        )
+        return [*block(f"if ({has_slot})", added), *block(f"else if ({is_new})", begun)]
 
     # All rows ---------------------------------------------------------------------------------------------------------
 
     def dumped(self, needs: Needs) -> Lines:
         """A function that writes all rows."""
-        row = self._row(self.event, [each.name for each in self.kept], "count")
+        row = self.row(self.event, [each.name for each in self.kept], "count")
         dump = control.dump(self.event.probe, self.aggregate, "rows", "sum")
         closing = [
             f"used = {needs.function('spile_room')}(used, {frames.size(dump)})",
             *frames.printed(dump, needs),
             f"{needs.function('spile_even')}(used + {frames.size(dump)})",
         ]
-        read = self._cell(row, needs) if self.is_cell else self._rows(row, needs)
-        return block(f"function spile_dump_{self.name}:long ()", ["used = 0", *read, *closing, "return rows"])
+        lines = ["used = 0", *self.emptied(self.written(row, needs)), *closing, "return rows"]
+        return block(f"function spile_dump_{self.name}:long ()", lines)
 
-    def _cell(self, row: Sequence[frames.Piece], needs: Needs) -> Lines:
-        # Nothing but a count can be asked of no values.
-        read = [f"{each.name} = {each.read(f'cell_{self.name}')}" for each in self.kept]
-        if self.kept:
-            value = self._value(self.event)
-            if self._statistic(self.event) != value.text:
-                read += [f"{each.name} = {each.restored}" for each in self.kept]
-        return [
-            f"count = @count(cell_{self.name})",
-            "if (count == 0) return 0",
-            *read,
-            f"delete cell_{self.name}",
-            "rows = 1",
-            "sum = count",
-            *self._written(row, needs),
-        ]
-
-    def _rows(self, row: Sequence[frames.Piece], needs: Needs) -> Lines:
+    def emptied(self, written: Lines) -> Lines:
+        """Lines that read all rows, each of which `written` writes, and empty the table."""
         indices = self.indices(self.event)
         names = ", ".join(indices)
         listed = names if len(indices) == 1 else f"[{names}]"
@@ -203,7 +183,7 @@ class Table:
             f"sum = direct_{self.name}",
             *block(
                 f"foreach ({listed} in table_{self.name})",
-                [*read, *self._written(row, needs), "rows++", "sum += count"],
+                [*read, *written, "rows++", "sum += count"],
             ),
             "if (rows == 0) return 0",
             f"delete table_{self.name}",
@@ -211,7 +191,7 @@ class Table:
             f"direct_{self.name} = 0",
         ]
 
-    def _row(self, event: Event, values: Sequence[str], count: str) -> list[frames.Piece]:
+    def row(self, event: Event, values: Sequence[str], count: str) -> list[frames.Piece]:
         """A row: the key, what the value adds to it, what is kept of values in these variables, the hits."""
         pieces = [frames.piece(column) for column in self.parts(event)]
         if self.is_binned:
@@ -219,7 +199,8 @@ class Table:
         pieces += [frames.number(8, name) for name in values]
         return control.row(event.probe, self.aggregate, pieces, count)
 
-    def _written(self, row: Sequence[frames.Piece], needs: Needs) -> list[str]:
+    def written(self, row: Sequence[frames.Piece], needs: Needs) -> Lines:
+        """Lines that print a row behind others of the same print."""
         pieces = list(row)
         return [
             *frames.measured(pieces, needs),
