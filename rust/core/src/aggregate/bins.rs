@@ -18,6 +18,7 @@ impl Accumulator for Bins {
         Some(bin.of(given?.number()?))
     }
 
+    #[inline]
     fn of_row(_: Bin, layout: &RowLayout, row: &[u64]) -> Option<i64> {
         row.get(layout.extra_at).map(|bin| bin.cast_signed())
     }

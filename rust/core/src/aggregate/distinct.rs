@@ -70,6 +70,7 @@ impl Accumulator for Registers {
         Some((register as u16, rank as u8))
     }
 
+    #[inline]
     fn of_row(_: (), layout: &RowLayout, row: &[u64]) -> Option<(u16, u8)> {
         let register = u16::try_from(*row.get(layout.extra_at)?).ok().filter(|it| usize::from(*it) < REGISTERS)?;
         let rank = u8::try_from(*row.last()?).ok().filter(|rank| usize::from(*rank) <= MAX_RANK)?;

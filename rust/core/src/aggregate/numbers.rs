@@ -70,6 +70,7 @@ impl Accumulator for Sum {
         given?.number()
     }
 
+    #[inline]
     fn of_row(_: (), layout: &RowLayout, row: &[u64]) -> Option<i128> {
         kept(layout, row, Kept::Sum)
     }
@@ -106,6 +107,7 @@ impl Accumulator for Least {
         given?.number()
     }
 
+    #[inline]
     fn of_row(_: (), layout: &RowLayout, row: &[u64]) -> Option<i128> {
         kept(layout, row, Kept::Least)
     }
@@ -142,6 +144,7 @@ impl Accumulator for Greatest {
         given?.number()
     }
 
+    #[inline]
     fn of_row(_: (), layout: &RowLayout, row: &[u64]) -> Option<i128> {
         kept(layout, row, Kept::Greatest)
     }
@@ -180,6 +183,7 @@ impl Accumulator for Mean {
         given?.number()
     }
 
+    #[inline]
     fn of_row(_: (), layout: &RowLayout, row: &[u64]) -> Option<i128> {
         kept(layout, row, Kept::Sum)
     }
@@ -229,6 +233,7 @@ impl Accumulator for Stats {
         Some(Summed { sum: value, least: value, greatest: value })
     }
 
+    #[inline]
     fn of_row(_: (), layout: &RowLayout, row: &[u64]) -> Option<Summed> {
         let [sum, least, greatest] = [Kept::Sum, Kept::Least, Kept::Greatest].map(|word| kept(layout, row, word));
         Some(Summed { sum: sum?, least: least?, greatest: greatest? })

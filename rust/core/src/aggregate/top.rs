@@ -123,6 +123,7 @@ impl Accumulator for Top {
         given.map(|given| given.value).filter(|value| *value != Value::Null).map(Item)
     }
 
+    #[inline]
     fn of_row<'a>(_: usize, layout: &RowLayout, row: &'a [u64]) -> Option<Item<'a>> {
         let value = layout.item?.value(row);
         (value != Value::Null).then_some(Item(value))
