@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at whether the probes are attached.
 _PAUSE = 0.01
+#: Seconds that what a script elsewhere sends may be under way.
+_ON_THE_WAY = 5.0
 
 
 class SystemtapEngine:
@@ -39,6 +41,7 @@ class SystemtapEngine:
         """Raises Unsupported for what SystemTap has no words for, SpecError for what its language can't write."""
         self.options = options
         self._spec = spec
+        self._interval = interval
         self.script: Script = made(spec, options, interval)
         self._process: StapProcess | None = None
         self._bulk = BulkPipes() if options.bulk else None
@@ -126,6 +129,8 @@ class SystemtapEngine:
             self._native.stop()
             return
         try:
+            if self.options.remote is not None:
+                self._hear_out(process)
             process.stop()
         finally:
             self._native.stop()
@@ -133,6 +138,15 @@ class SystemtapEngine:
         error = process.error()
         if error is not None:
             raise error
+
+    def _hear_out(self, process: StapProcess) -> None:
+        """Waits until a script elsewhere has sent what it holds by now, for nothing of it arrives after its end.
+
+        The second telling of its numbers from now on comes after a dump of its tables that began in between.
+        """
+        wanted, until = self._native.told + 2, time.monotonic() + 2 * self._interval + _ON_THE_WAY
+        while self._native.told < wanted and process.poll() is None and time.monotonic() < until:
+            time.sleep(_PAUSE)
 
     # What Rust decodes ------------------------------------------------------------------------------------------------
 
