@@ -68,7 +68,7 @@ def test_a_staprun_that_is_killed_at_once_leaves_no_module(prepared: Prepared, m
         os.close(process.take_stdout())
         ended = process.wait(150)
         assert ended is not None and ended.returncode != 0, process.log
-        assert ended.module == (), process.log
+        assert (ended.unloaded, ended.module) == (tuple(found), ()), process.log
     assert modules() == []
 
 
