@@ -35,6 +35,13 @@ def test_it_starts_when_the_script_is_ready_and_stops_it(tmp_path: Path) -> None
     assert session.ended_by == "stop"
 
 
+def test_a_good_end_whose_last_words_did_not_arrive_is_told(tmp_path: Path) -> None:
+    body = f"signal.signal(2, lambda *_: os._exit(0))\nout({READY + PAD!r})\ntime.sleep(60)"
+    session, _ = _session(fake(tmp_path, body))
+    with pytest.warns(spile.LossWarning, match="last words did not arrive"), session:
+        pass
+
+
 def test_what_stap_says_is_the_session_s_error(tmp_path: Path) -> None:
     body = (
         "say('semantic error: while resolving probe point: identifier \\'kernel\\' at <input>:9:7\\n'"
