@@ -14,13 +14,14 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from lab import LabError, guest
+from lab import LabError, guest, packages
 from lab.guest import Guest
 from lab.kernels import Kernel
 
 PORTS = 8
 _BOOT = 120.0
 _PAUSE = 0.05
+_STAPSH = "/usr/lib/systemtap/stapsh"
 # A stapsh has its port open once it asks for signals from it (O_ASYNC, 020000); what comes before that is thrown away.
 _SERVE = r"""
 listening() {
@@ -38,7 +39,7 @@ while [ $number -lt $PORTS ]; do
         port=$(grep -lx "stapsh.$number" /sys/class/virtio-ports/*/name) || sleep 0.1
     done
     port=${port%/name}
-    (cd "$TMPDIR" && exec setsid /usr/lib/systemtap/stapsh -l "/dev/${port##*/}") &
+    (cd "$TMPDIR" && exec setsid $STAPSH -l "/dev/${port##*/}") &
     until listening $!; do sleep 0.1; done
     number=$((number + 1))
 done
@@ -59,6 +60,7 @@ class RemoteGuest:
 
     def __init__(self, kernel: Kernel, *, limit: float) -> None:
         """Boots, and waits until it listens."""
+        packages.need(f"test -x {_STAPSH}", "systemtap-runtime")
         self.kernel = kernel
         self.folder = guest.new_run(kernel)
         self._held = ExitStack()
@@ -70,7 +72,7 @@ class RemoteGuest:
         (self.folder / "serve").write_text(_SERVE, encoding="utf-8")
         try:
             command = ["sh", str(self.folder / "serve")]
-            self._guest.start(command, {"PORTS": str(PORTS)}, self.folder, self._devices())
+            self._guest.start(command, {"PORTS": str(PORTS), "STAPSH": _STAPSH}, self.folder, self._devices())
             self._wait_for("listening", _BOOT)
         except BaseException:
             self.close()
