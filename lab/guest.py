@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ BOOT = "oops=panic mitigations=off audit=0"
 CPUS = 2
 # One thread for all CPUs: with a thread for each, one of them may run code that another is just patching, half old
 # and half new, which no real CPU does. Guests panicked so while probes were attached to functions in use.
-ACCELERATOR = "--qemu-opts=-accel tcg,thread=single"
+ACCELERATOR = ("-accel", "tcg,thread=single")
 MEMORY = "2G"
 _KEPT_RUNS = 20
 _A_DAY = 86400
@@ -78,8 +78,10 @@ class Guest:
         self.stop("it was no longer needed")
         self._held.close()
 
-    def start(self, command: list[str], environment: Mapping[str, str], where: Path) -> None:
-        """Boots, and runs the command there."""
+    def start(
+        self, command: list[str], environment: Mapping[str, str], where: Path, devices: Sequence[str] = ()
+    ) -> None:
+        """Boots, with `devices` as QEMU's options say them, and runs the command there."""
         script = self.folder / "script"
         named = {"SPILE_LAB_KERNEL": self.kernel.series, "SPILE_LAB_RUN": str(self.folder), **environment}
         script.write_text(guest_script(command, named, where, self.folder), encoding="utf-8")
@@ -87,7 +89,7 @@ class Guest:
         self._since = time.monotonic()
         with (self.folder / "console").open("wb") as console:
             self._process = subprocess.Popen(
-                boot_command(self.kernel, script, self.folder, self.limit),
+                boot_command(self.kernel, script, self.folder, self.limit, devices),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -170,11 +172,13 @@ def new_run(kernel: Kernel) -> Path:
     return Path(tempfile.mkdtemp(prefix=time.strftime(f"%m%d-%H%M%S-{kernel.series}-"), dir=runs))
 
 
-def boot_command(kernel: Kernel, script: Path, shared: Path, limit: float) -> list[str]:
+def boot_command(kernel: Kernel, script: Path, shared: Path, limit: float, devices: Sequence[str] = ()) -> list[str]:
     """The command that boots a guest, which ends by its limit, and with this process even where that is killed."""
+    # vng gives these to a shell.
+    machine = f"--qemu-opts={shlex.join([*ACCELERATOR, *devices])}"
     return [
         *("setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=5", f"{limit:g}"),
-        *("vng", "--run", str(kernel.image), "--disable-kvm", "--cpus", str(CPUS), "--memory", MEMORY, ACCELERATOR),
+        *("vng", "--run", str(kernel.image), "--disable-kvm", "--cpus", str(CPUS), "--memory", MEMORY, machine),
         *(f"--rwdir={shared}", "--append", BOOT, "--verbose", "--", f"sh {shlex.quote(str(script))}"),
     ]
 

@@ -1,7 +1,8 @@
 """The host's side of a test run: guests run the tests, pytest on the host reports them.
 
 In: the session's items that are marked `guest`. Out: for each, the reports that its guest wrote, as they come; or a
-failure with the console's end where a guest did not get that far. It never runs such a test here.
+failure with the console's end where a guest did not get that far. It never runs such a test here; one that runs beside
+a guest gets the guest from it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from lab import LabError, guest, kernels, results
 from lab.prepared import Preparation
+from lab.remote import RemoteGuest
 
 _PASSED_ON = ("SPILE_CI",)
 _WAIT_FOR_THE_END = 60.0
@@ -30,18 +32,19 @@ class Host:
         self._config = config
         self._series: str | None = None
         self._run: TestRun | None = None
+        self._remote: RemoteGuest | None = None
         self._failed = ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Limits of time are the guest's business: here a test may wait for other guests, and for its own to boot."""
         for item in items:
-            if item.get_closest_marker("guest"):
+            if _is_inside(item):
                 item.add_marker(pytest.mark.timeout(0), append=False)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         """Reports a guest's test, in place of running it."""
-        if item.get_closest_marker("guest") is None:
+        if not _is_inside(item):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._reports(item):
@@ -49,15 +52,22 @@ class Host:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
+    def remote(self, series: str) -> RemoteGuest:
+        """The guest of the tests that run beside it; it ends before the next one boots."""
+        if self._remote is None or self._remote.kernel.series != series:
+            self._close()
+            with self._aloud():
+                guest.need_programs()
+                self._remote = RemoteGuest(kernels.fetch(series), limit=self._config.getoption("lab_limit"))
+        return self._remote
+
     def pytest_sessionfinish(self) -> None:
         """No guest outlives the session."""
         self._close()
 
     def _reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
-        # What it waits for or builds is told to people, past pytest's capture.
-        capture = self._config.pluginmanager.getplugin("capturemanager")
         try:
-            with capture.global_and_fixture_disabled() if capture else nullcontext():
+            with self._aloud():
                 self._boot_for(item)
         except LabError as error:
             self._failed = f"the guest did not start: {error}"
@@ -65,6 +75,11 @@ class Host:
             yield failure(item, self._failed)
         else:
             yield from self._run.reports(item)
+
+    def _aloud(self) -> AbstractContextManager[None]:
+        """What is waited for or built is told to people, past pytest's capture."""
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        return capture.global_and_fixture_disabled() if capture else nullcontext()
 
     def _boot_for(self, item: pytest.Item) -> None:
         series = _series(item)
@@ -74,16 +89,16 @@ class Host:
         self._series = series
         guest.need_programs()
         kernel = kernels.fetch(series)
-        items = [
-            other for other in item.session.items if other.get_closest_marker("guest") and _series(other) == series
-        ]
+        items = [other for other in item.session.items if _is_inside(other) and _series(other) == series]
         self._run = TestRun(self._config, kernel, items)
         self._run.start()
 
     def _close(self) -> None:
         if self._run is not None:
             self._run.close()
-        self._run = None
+        if self._remote is not None:
+            self._remote.close()
+        self._run = self._remote = self._series = None
 
 
 class TestRun:
@@ -178,6 +193,16 @@ def guest_pytest(folder: Path) -> list[str]:
 def failure(item: pytest.Item, why: str, when: str = "call") -> pytest.TestReport:
     """A report of the host's own: this test did not come to its end."""
     return pytest.TestReport(item.nodeid, item.location, {}, "failed", why, when)  # type: ignore[arg-type]
+
+
+def is_beside(item: pytest.Item) -> bool:
+    """Whether a guest's test runs on the host."""
+    marker = item.get_closest_marker("guest")
+    return marker is not None and bool(marker.kwargs.get("beside", False))
+
+
+def _is_inside(item: pytest.Item) -> bool:
+    return item.get_closest_marker("guest") is not None and not is_beside(item)
 
 
 def _module(item: pytest.Item) -> str:

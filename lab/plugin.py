@@ -2,7 +2,7 @@
 
 In: tests marked `guest`, each for some kernels. Out: one result for each test and kernel. On the host without `--lab`
 they skip and say why; with it they run in guests (`host`); in a guest they run like any test and report to the host
-(`inside`).
+(`inside`). A test beside a guest runs on the host and has the guest as its fixture (`remote`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,16 @@ from pathlib import Path
 import pytest
 
 from lab import inside, kernels
-from lab.host import Host
+from lab.host import Host, is_beside
 from lab.prepared import Prepared
+from lab.remote import RemoteGuest
 
-GUEST = "guest(kernels=…): runs in a guest of the lab's, once with each of these kernels (all of them)"
+GUEST = (
+    "guest(kernels=…, beside=False): runs in a guest of the lab's, once with each of these kernels (all of them); "
+    "`beside`: runs on the host, beside a guest that the fixture `remote_guest` boots"
+)
+
+_HOST = "spile-lab-host"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if inside.guest_kernel():
         config.pluginmanager.register(inside.Inside(config, Path(os.environ["SPILE_LAB_RUN"])))
     elif config.getoption("lab"):
-        config.pluginmanager.register(Host(config))
+        config.pluginmanager.register(Host(config), _HOST)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -64,12 +70,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if others:
         config.hook.pytest_deselected(items=others)
     order = [None, *kernels.SERIES]
-    items[:] = sorted(kept, key=lambda item: order.index(series_of(item)))
+    # Those beside a guest before those in one: there is one guest at a time.
+    items[:] = sorted(kept, key=lambda item: (order.index(series_of(item)), not is_beside(item)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """On the host, without `--lab`, a guest's test is no test."""
-    if series_of(item) and not inside.guest_kernel():
+    if series_of(item) and not inside.guest_kernel() and not (is_beside(item) and item.config.getoption("lab")):
         pytest.skip("runs in a guest of the kernel lab: make guest-test")
 
 
@@ -83,6 +90,14 @@ def guest_kernel(request: pytest.FixtureRequest) -> str:
 def prepared() -> Prepared:
     """What the module's `prepare(lab)` made on the host."""
     return Prepared(Path(os.environ["SPILE_LAB_RUN"]))
+
+
+@pytest.fixture
+def remote_guest(request: pytest.FixtureRequest, guest_kernel: str) -> RemoteGuest:
+    """A guest in which scripts run that this test, on the host, starts (`guest(beside=True)`)."""
+    host = request.config.pluginmanager.get_plugin(_HOST)
+    assert isinstance(host, Host)
+    return host.remote(guest_kernel)
 
 
 def series_of(item: pytest.Item) -> str | None:

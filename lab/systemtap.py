@@ -23,6 +23,7 @@ PACKAGED_RUNTIME = Path("/usr/share/systemtap/runtime")
 # A guest's CPUs take turns on one thread: who waits for a lock that the other holds must outlast its turn.
 _LOCK = "-DMAXTRYLOCK="
 PATIENCE = f"{_LOCK}1000000"
+_RELEASE = Path("include/config/kernel.release")
 _NAME = re.compile(r"[a-z0-9_]{1,55}")
 # SystemTap 4.8 calls task_work_cancel() by the name that it had until the kernel's commit 68cbd415dd4b (6.1.103).
 _RENAMED = (
@@ -135,6 +136,8 @@ class Compiler:
     def _prepare(self) -> None:
         if not (self.build / "vmlinux").exists():
             self._unpack()
+        if (self.build / _RELEASE).read_text(encoding="utf-8").strip() != self.kernel.release:
+            self._tell_release()
         # Where stap looks for the headers of tracepoints; without it kernel.trace matches none.
         sources = self.build / "source"
         if not sources.is_symlink():
@@ -143,6 +146,24 @@ class Compiler:
         link = self.kernel.folder / "lib" / "modules" / self.kernel.release / "build"
         if not link.is_symlink():
             link.symlink_to(self.build)
+
+    def _tell_release(self) -> None:
+        """Says in the tree which release it is of: in Debian's headers this is a version, such as 6.1.192.
+
+        stap leaves the tree that it is told of where a remote kernel has another release.
+        """
+        headers = (self.build / "include").resolve()
+        with cache.complete(self.build / "included") as folder:
+            (folder / "config").mkdir()
+            for entry in (*(headers / "config").iterdir(), *headers.iterdir()):
+                if entry.name not in ("config", _RELEASE.name):
+                    (folder / entry.relative_to(headers)).symlink_to(entry)
+            (folder / "config" / _RELEASE.name).write_text(f"{self.kernel.release}\n", encoding="utf-8")
+        # At once: somebody may be compiling.
+        link = self.build / ".include"
+        link.unlink(missing_ok=True)
+        link.symlink_to("included")
+        link.rename(self.build / "include")
 
     def _unpack(self) -> None:
         headers = Path(f"/usr/src/linux-headers-{self.kernel.release}")

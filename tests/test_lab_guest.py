@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -55,6 +56,12 @@ def test_the_command_boots_the_kernel_and_shares_one_folder(kernel: kernels.Kern
     assert "--disable-kvm" in options and "--rwdir=/cache/runs/x y" in options
     assert "--rw" not in options, "a guest must not write the host's files"
     assert options[-2:] == ["--", "sh '/cache/runs/x y/script'"]
+
+
+def test_more_devices_are_qemus_options_with_the_others(kernel: kernels.Kernel) -> None:
+    command = guest.boot_command(kernel, Path("/s"), Path("/"), 90, ["-device", "odd name"])
+    (options,) = [word for word in command if word.startswith("--qemu-opts=")]
+    assert shlex.split(options.removeprefix("--qemu-opts="))[-2:] == ["-device", "odd name"]
 
 
 def test_output_and_status_come_back(kernel: kernels.Kernel, tmp_path: Path) -> None:

@@ -118,6 +118,42 @@ def test_other_tests_run_on_the_host_and_first(tests: pytest.Pytester) -> None:
     result.assert_outcomes(passed=4, deselected=5)
 
 
+BESIDE = """
+import os
+import pytest
+from lab import LabError
+
+@pytest.mark.guest(kernels=("6.12", "6.1"))
+def test_inside(guest_kernel):
+    assert os.environ["SPILE_LAB_KERNEL"] == guest_kernel
+
+@pytest.mark.guest(kernels=("6.1",), beside=True)
+def test_beside(remote_guest, guest_kernel):
+    assert "SPILE_LAB_KERNEL" not in os.environ, "this runs on the host"
+    assert remote_guest.run("sh", "-c", "echo $SPILE_LAB_KERNEL 'a  b'") == "6.1 a  b\\n"
+    with pytest.raises(LabError, match="status 3"):
+        remote_guest.run("sh", "-c", "exit 3")
+    addresses = {remote_guest.address() for _ in range(8)}
+    assert len(addresses) == 8 and all(address.startswith("unix:/") for address in addresses)
+    with pytest.raises(LabError, match="all 8 ports"):
+        remote_guest.address()
+"""
+
+
+def test_a_test_beside_a_guest_runs_here_and_its_commands_there(tests: pytest.Pytester) -> None:
+    stand_in(tests, STAND_IN.replace("eval", 'sed -i s/PORTS=8/PORTS=0/ "${last#sh }"\neval'))
+    result = run(tests, BESIDE, "--lab", "6.1", "--lab", "6.12")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*::test_beside?6.1? PASSED*", "*::test_inside?6.1? PASSED*"])
+
+
+def test_a_guest_that_does_not_come_to_listen_is_an_error_with_its_console(tests: pytest.Pytester) -> None:
+    stand_in(tests, "echo no such machine; exit 1\n")
+    result = run(tests, BESIDE, "--lab", "6.1", "-k", "beside")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*ended without a result*", "*no such machine*"])
+
+
 PANICS = """
 import os, signal, pytest
 pytestmark = pytest.mark.guest(kernels=("6.1",))

@@ -100,6 +100,20 @@ def test_each_mistake_is_a_typed_error(name: str) -> None:
     assert re.search(message, str(made)), str(made)
 
 
+def test_debuginfo_is_that_of_the_kernel_that_stap_looked_for() -> None:
+    """A remote kernel's, where the tree that was named is another one's; and a tree is no part of a package's name."""
+    reader, ended = recorded("no-debuginfo")
+    told = str(problem_of(reader, ended, StapOptions(kernel="/trees/other", remote="unix:/a")))
+    assert f"linux-image-{RELEASE}-dbg" in told
+    assert f"The remote kernel is {RELEASE}, and kernel='/trees/other' is for another one" in told
+    said = reader.log().replace(f"/lib/modules/{RELEASE}/build", "/trees/other")
+    reader = Reader()
+    reader.feed(said.encode())
+    reader.close()
+    told = str(problem_of(reader, ended, StapOptions(kernel="/trees/other")))
+    assert "kernel /trees/other, which is not here: put its vmlinux there" in told and "linux-image" not in told
+
+
 def test_every_recorded_message_is_looked_at() -> None:
     assert {path.stem for path in FOLDER.glob("*.txt")} == ERRORS.keys() | GOOD
 

@@ -313,7 +313,7 @@ def _unloader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int) -> tu
     program.chmod(0o755)
     monkeypatch.setattr(supervise, "loaded", lambda: [] if len(log.read_text().split()) >= tries else ["spile_1"])
     plan = {"report": 1, "patience": [1], "unload": [str(program)], "module": "", "parent": 0, "script": None}
-    return supervise.Supervisor({**plan, "timeout": 1}, []), log
+    return supervise.Supervisor({**plan, "timeout": 1, "staprun": str(program)}, []), log
 
 
 def test_a_module_that_is_busy_is_unloaded_as_soon_as_it_lets_go(
@@ -329,6 +329,30 @@ def test_a_module_that_never_lets_go_is_given_up(tmp_path: Path, monkeypatch: py
     supervisor, log = _unloader(tmp_path, monkeypatch, tries=10**6)
     assert not supervisor._unload("spile_1")
     assert log.read_text().split()
+
+
+def test_stap_starts_the_staprun_of_the_options_with_its_own_arguments(tmp_path: Path) -> None:
+    staprun = tmp_path / "staprun"
+    staprun.write_text("#!/bin/sh\nprintf '<%s>' \"$@\"\nexit 3\n")
+    staprun.chmod(0o755)
+    options = fake(tmp_path, "sys.exit(subprocess.run([os.environ['SYSTEMTAP_STAPRUN'], '-R', 'a  b', '']).returncode)")
+    with StapProcess.start("", options) as process:
+        assert read_all(process) == b"<-R><a  b><>"
+        ended = process.wait(10)
+        assert ended is not None and ended.returncode == 3
+
+
+def test_the_module_of_a_staprun_that_nobody_ever_saw_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor, _ = _unloader(tmp_path, monkeypatch, tries=1)
+    with supervisor._announcing() as environment:
+        folder = Path(environment["SYSTEMTAP_STAPRUN"]).parent
+        with subprocess.Popen([environment["SYSTEMTAP_STAPRUN"], "-R"]) as staprun:
+            staprun.wait()
+        supervisor._see_owners(staprun.pid)
+        others = [f"stap_0123_{staprun.pid + 1}", f"stap_{staprun.pid}_7", "spile_1"]
+        monkeypatch.setattr(supervise, "loaded", lambda: [*others, f"stap_0123_{staprun.pid}"])
+        assert supervisor._modules() == [f"stap_0123_{staprun.pid}"]
+    assert not folder.exists()
 
 
 MODULE = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,15 @@ import pytest
 import spile
 from fake_stap import fake
 from spile import arg, pid
-from spile.systemtap import StapOptions
+from spile.systemtap import StapOptions, engine
 
 READY = (0x5053).to_bytes(2, "little") + b"\2\0" + b"\0\1" + (0x5350494C + 2 + 1).to_bytes(4, "little")
 END = (0x5053).to_bytes(2, "little") + b"\2\0" + b"\0\5" + (0x5350494C + 2 + 5).to_bytes(4, "little")
 PAD = b"\0" * 14
 
 
-def _session(options: StapOptions) -> tuple[spile.Session, spile.Probe]:
-    session = spile.Session(engine="systemtap", systemtap=options)
+def _session(options: StapOptions, interval: float = 1.0) -> tuple[spile.Session, spile.Probe]:
+    session = spile.Session(engine="systemtap", systemtap=options, interval=interval)
     return session, session.function("vfs_read", capture={"pid": pid}, where=arg.count == 1)
 
 
@@ -32,6 +33,13 @@ def test_it_starts_when_the_script_is_ready_and_stops_it(tmp_path: Path) -> None
         session.stop()
         assert list(reads) == []
     assert session.ended_by == "stop"
+
+
+def test_a_good_end_whose_last_words_did_not_arrive_is_told(tmp_path: Path) -> None:
+    body = f"signal.signal(2, lambda *_: os._exit(0))\nout({READY + PAD!r})\ntime.sleep(60)"
+    session, _ = _session(fake(tmp_path, body))
+    with pytest.warns(spile.LossWarning, match="last words did not arrive"), session:
+        pass
 
 
 def test_what_stap_says_is_the_session_s_error(tmp_path: Path) -> None:
@@ -175,14 +183,42 @@ def test_a_script_elsewhere_has_no_targets_and_no_stacks_of_here(tmp_path: Path)
         session.start()
 
 
+def _numbers(event: int) -> bytes:
+    """That an event had no hits."""
+    payload = bytes([0, 2, event]) + b"\0" * 40
+    check = (0x5350494C + len(payload) + 2 + event).to_bytes(4, "little")
+    return b"SP" + len(payload).to_bytes(2, "little") + payload + check + b"\0" * (-len(payload) % 16)
+
+
 def test_a_remote_session_reads_its_stream_and_names_no_process_of_here(tmp_path: Path) -> None:
+    """stap loses what such a script prints at its end: nothing that happened before a stop may be left until then."""
+    later = [_event(time, 0, 43) + _numbers(1) for time in range(6, 300)]
     body = (
         "assert '--remote=unix:/nowhere' in args and '-G' not in args\n"
-        f"out({READY + PAD + _event(5, 0, 42)!r})\nsignal.signal(2, lambda *_: os._exit(0))\ntime.sleep(60)"
+        f"signal.signal(2, lambda *_: os._exit(0))\nout({READY + PAD + _event(5, 0, 42)!r})\n"
+        f"for each in {later!r}: time.sleep(0.05); out(each)"
     )
     session, reads = _session(fake(tmp_path, body, remote="unix:/nowhere"))
     with session:
+        first = next(iter(reads))
+        session.stop()
+        assert first.pid == 42
+        assert {event.pid for event in reads} == {43}
+    assert session.losses.beyond["gaps"] == 0
+
+
+@pytest.mark.parametrize(("interval", "then"), [(0.1, "time.sleep(60)"), (60.0, "time.sleep(0.5)")])
+def test_a_remote_script_that_falls_silent_or_ends_is_waited_for_no_longer(
+    interval: float, then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_ON_THE_WAY", 0.3)
+    body = f"signal.signal(2, lambda *_: os._exit(0))\nout({READY + PAD + _event(5, 0, 42)!r})\n{then}"
+    session, reads = _session(fake(tmp_path, body, remote="unix:/nowhere"), interval)
+    with session:
         assert next(iter(reads)).pid == 42
+        begin = time.monotonic()
+        session.stop()
+        assert time.monotonic() - begin < 30
 
 
 def test_descriptors_are_given_back() -> None:

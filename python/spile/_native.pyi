@@ -284,6 +284,9 @@ class Engine:
     def ready(self) -> bool:
         """Whether the script has said that its probes are attached."""
     @property
+    def told(self) -> int:
+        """How often the script has told the numbers of all its events."""
+    @property
     def complete(self) -> bool:
         """Whether the script has said that it came to its end. If the stream ended without that, it was cut short."""
     def stream_numbers(self) -> dict[str, int]:

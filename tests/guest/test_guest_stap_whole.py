@@ -6,6 +6,7 @@ stap finds the module compiled; that, and parsing, still takes it half a minute 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,20 @@ def test_started_told_and_stopped(prepared: Prepared, monkeypatch: pytest.Monkey
         with os.fdopen(descriptor, "rb") as stream:
             assert stream.read() == b"end\n"
         assert process.error() is None
+    assert modules() == []
+
+
+def test_a_staprun_that_is_killed_at_once_leaves_no_module(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in prepared.stap_variables.items():
+        monkeypatch.setenv(name, value)
+    with StapProcess.start(SCRIPT, StapOptions(), Needs(LIMITS, values={"tracer": 7})) as process:
+        while not (found := modules()) and process.poll() is None:
+            pass
+        os.kill(int(found[0].rpartition("_")[2]), signal.SIGKILL)
+        os.close(process.take_stdout())
+        ended = process.wait(150)
+        assert ended is not None and ended.returncode != 0, process.log
+        assert (ended.unloaded, ended.module) == (tuple(found), ()), process.log
     assert modules() == []
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at whether the probes are attached.
 _PAUSE = 0.01
+_CUT = "the script's last words did not arrive: what it counted since it told its numbers last is not known"
+#: Seconds that what a script elsewhere sends may be under way.
+_ON_THE_WAY = 5.0
 
 
 class SystemtapEngine:
@@ -49,6 +52,7 @@ class SystemtapEngine:
         """
         self.options = options
         self._spec = spec
+        self._interval = interval
         self.script: Script = made(spec, options, interval, command)
         self._process: StapProcess | None = None
         self._bulk = BulkPipes() if options.bulk else None
@@ -136,6 +140,8 @@ class SystemtapEngine:
             self._native.stop()
             return
         try:
+            if self.options.remote is not None:
+                self._hear_out(process)
             process.stop()
         finally:
             self._native.stop()
@@ -143,6 +149,15 @@ class SystemtapEngine:
         error = process.error()
         if error is not None:
             raise error
+
+    def _hear_out(self, process: StapProcess) -> None:
+        """Waits until a script elsewhere has sent what it holds by now, for nothing of it arrives after its end.
+
+        The second telling of its numbers from now on comes after a dump of its tables that began in between.
+        """
+        wanted, until = self._native.told + 2, time.monotonic() + 2 * self._interval + _ON_THE_WAY
+        while self._native.told < wanted and process.poll() is None and time.monotonic() < until:
+            time.sleep(_PAUSE)
 
     # What Rust decodes ------------------------------------------------------------------------------------------------
 
@@ -208,7 +223,18 @@ class SystemtapEngine:
         said = self._process.losses()
         skipped = said.skipped - sum(count for _, count in self._missed(self._native.losses()))
         told |= {"transport_failures": said.transport, "skipped_hits": skipped, "failed_handlers": said.errors}
-        return told, (*warnings, *self._process.warnings())
+        return told, (*warnings, *self._process.warnings(), *self._cut())
+
+    def _cut(self) -> tuple[str, ...]:
+        """A warning where the script ended well and its end did not arrive.
+
+        stapio 4.8 leaves the last words unread where they come between its look for them and its look whether it is to
+        stop. Elsewhere they never arrive; of one that was killed something else is said.
+        """
+        ended = None if self._process is None else self._process.poll()
+        if ended is None or ended.killed or ended.returncode != 0 or self._native.complete:
+            return ()
+        return () if self.options.remote is not None else (_CUT,)
 
     def explain(self, code: bool, /) -> str:
         """Where aggregates are kept, the command line, and with `code` the script."""

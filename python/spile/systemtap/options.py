@@ -68,8 +68,8 @@ class StapOptions:
     """Modules and programs whose stacks shall be unwound (``-d``). For `ustack` the traced program is one of them by
     itself, and a program's libraries come along."""
     remote: str | None = None
-    """Where the module is to run (``--remote``): ``"ssh://user@host"``, ``"unix:/path/socket"``. A script that runs
-    elsewhere is ended without what its ``end`` probes print: the last interval of its tables is lost."""
+    """Where the module is to run (``--remote``): ``"ssh://user@host"``, ``"unix:/path/socket"``. stap drops what a
+    script prints at its end there, so a stop first waits until it has told all that it holds: up to two intervals."""
     module: Path_ | None = None
     """A module compiled before (`compile_module`), run by staprun in place of compiling one."""
     start_timeout: float = 900.0

@@ -211,12 +211,23 @@ def _no_field(message: Message, _reader: Reader, _options: StapOptions) -> Error
     )
 
 
-def _no_debuginfo(_message: Message, _reader: Reader, options: StapOptions) -> Error:
-    release = _release(options)
+def _no_debuginfo(message: Message, _reader: Reader, options: StapOptions) -> Error:
+    # stap looks there for a remote kernel's, by the release that it says, and where it was told of a release.
+    looked = re.search(r"under '/lib/modules/([^/']+)/build'", message.text)
+    release = looked[1] if looked else _release(options)
+    need = "arguments and most functions need the debuginfo of kernel"
+    folder = "name its folder: systemtap=StapOptions(debuginfo=['DIR/usr/lib/debug'])"
+    if "/" in release:
+        return Unsupported(f"{need} {release}, which is not here: put its vmlinux there, or {folder}")
+    other = ""
+    if options.remote is not None and "/" in _release(options):
+        other = (
+            f". The remote kernel is {release}, and kernel={_release(options)!r} is for another one, by its "
+            "include/config/kernel.release: stap did not look there"
+        )
     return Unsupported(
-        f"arguments and most functions need the debuginfo of kernel {release}, which is not here: install it "
-        f"(Debian: linux-image-{release}-dbg; Fedora: debuginfo-install kernel-{release}), or name its folder: "
-        "systemtap=StapOptions(debuginfo=['DIR/usr/lib/debug'])"
+        f"{need} {release}, which is not here: install it "
+        f"(Debian: linux-image-{release}-dbg; Fedora: debuginfo-install kernel-{release}), or {folder}{other}"
     )
 
 

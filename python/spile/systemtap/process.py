@@ -250,8 +250,14 @@ class StapProcess:
             "timeout": self.options.start_timeout,
             "unload": list(unload_command(self.options).arguments),
             "module": "" if module is None else Path(module).stem,
+            "staprun": self._staprun() if self.command.reads_script else "",
         }
         return [sys.executable, "-I", "-S", str(_SUPERVISOR), json.dumps(plan), *self.command.arguments]
+
+    def _staprun(self) -> str:
+        """The staprun that stap is to start; the empty string for its own."""
+        environment = self.command.environment()
+        return environment.get("SYSTEMTAP_STAPRUN") or shutil.which(self.options.staprun) or ""
 
     def _raise_if_not_executed(self) -> None:
         for facts in self._reports:

@@ -5,9 +5,11 @@ plan's descriptor. It never touches the program's output, which goes straight to
 
 The program gets a session of its own. It is asked to end (SIGINT, SIGTERM, at last SIGKILL for all that it started)
 when the order comes, when orders can come no more or the parent is gone (a pidfd says so, even where some other child
-has inherited the pipe), and when it isn't ready in time. What then stays of it is ended too, and a module that lost
-its staprun is unloaded. Only the leader is asked: stap hands a signal on, and a staprun that hears it more than twice
-throws its last output away.
+has inherited the pipe), and when it isn't ready in time. Only the leader is asked: stap hands a signal on, and a
+staprun that hears it more than twice throws its last output away.
+
+What then stays of it is ended too, and a module that lost its staprun is unloaded. stap is made to start one that first
+says who it is: however early it dies, its module is known.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import json
 import os
 import re
 import selectors
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,12 +52,14 @@ class Supervisor:
         self.patience: list[float] = [float(seconds) for seconds in plan["patience"]]
         self.unload: list[str] = plan["unload"]
         self.module: str = plan["module"]
+        self.staprun: str = plan["staprun"]
         self.parent: int = plan["parent"]
         self.script: int | None = plan["script"]
         self.ready_until: float | None = time.monotonic() + plan["timeout"]
         self.stage = -1
         self.stage_until: float | None = None
         self.owners: set[int] = set()
+        self.announced: Path | None = None
         self.rest = b""
 
     def report(self, **facts: object) -> None:
@@ -77,20 +84,49 @@ class Supervisor:
             selector.register(os.pidfd_open(self.parent), selectors.EVENT_READ, "parent")
         if os.getppid() != self.parent:
             return
-        try:
-            program = subprocess.Popen(
-                self.arguments,
-                stdin=subprocess.DEVNULL if self.script is None else self.script,
-                start_new_session=True,
-            )
-        except OSError as error:
-            self.report(failed=error.errno)
-            return
-        self._let_go()
-        self.report(started=program.pid)
-        self._attend(program, selector, wake)
-        self._clear_away(program)
+        with self._announcing() as environment:
+            try:
+                program = subprocess.Popen(
+                    self.arguments,
+                    stdin=subprocess.DEVNULL if self.script is None else self.script,
+                    start_new_session=True,
+                    env=environment,
+                )
+            except OSError as error:
+                self.report(failed=error.errno)
+                return
+            self._let_go()
+            self.report(started=program.pid)
+            self._attend(program, selector, wake)
+            self._clear_away(program)
         self.report(ended=program.returncode)
+
+    @contextlib.contextmanager
+    def _announcing(self) -> Iterator[dict[str, str]]:
+        """The program's environment, in which stap starts a staprun that leaves its number, the module's, in a file."""
+        environment = dict(os.environ)
+        with contextlib.ExitStack() as held:
+            if self.staprun:
+                with contextlib.suppress(OSError):
+                    folder = Path(tempfile.mkdtemp(prefix="spile-staprun-"))
+                    held.callback(shutil.rmtree, folder, ignore_errors=True)
+                    announced, program = folder / "announced", folder / "staprun"
+                    program.write_text(
+                        f'#!/bin/sh\necho $$ >>{shlex.quote(str(announced))}\nexec {shlex.quote(self.staprun)} "$@"\n'
+                    )
+                    program.chmod(0o700)
+                    # Not where nothing may be executed: there staprun is looked for now and then.
+                    if os.access(program, os.X_OK):
+                        self.announced = announced
+                        environment["SYSTEMTAP_STAPRUN"] = str(program)
+            yield environment
+
+    def _see_owners(self, session: int) -> None:
+        """The staprun processes that were announced, and those that are there."""
+        self.owners.update(pid for pid in members(session) if _is_staprun(pid))
+        if self.announced is not None:
+            with contextlib.suppress(OSError):
+                self.owners.update(int(word) for word in self.announced.read_text().split() if word.isdecimal())
 
     def _let_go(self) -> None:
         """The program's output ends when the program does, so nobody else may hold it."""
@@ -114,7 +150,7 @@ class Supervisor:
                     selector.unregister(key.fd)
                     self._begin_to_end()
             if not self.owners:
-                self.owners.update(pid for pid in members(program.pid) if _is_staprun(pid))
+                self._see_owners(program.pid)
             self._step(program)
 
     def _timeout(self) -> float | None:
@@ -153,7 +189,7 @@ class Supervisor:
         number = STAGES[self.stage]
         self.report(signal=int(number))
         if number == signal.SIGKILL:
-            self.owners.update(pid for pid in members(program.pid) if _is_staprun(pid))
+            self._see_owners(program.pid)
             kill(members(program.pid), number)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(program.pid, number)
@@ -166,7 +202,7 @@ class Supervisor:
             self.owners.add(program.pid)
         for number, seconds in ((signal.SIGTERM, self.patience[-1]), (signal.SIGKILL, LAST_PATIENCE)):
             left = members(program.pid)
-            self.owners.update(pid for pid in left if _is_staprun(pid))
+            self._see_owners(program.pid)
             if as_it_should:  # a traced command may leave what it likes
                 left = [pid for pid in left if _is_staprun(pid)]
             if not left:

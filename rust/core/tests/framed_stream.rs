@@ -181,20 +181,22 @@ fn a_spans_numbers_are_in_the_ledger_and_are_no_gaps() {
     assert_eq!((account.numbers().gaps, account.numbers().corrupt, account.numbers().frames), (0, 0, 6));
 }
 
+/// A row of the reads' first table: by tid and stack.
+fn a_row(tid: i64, count: u64) -> Vec<u8> {
+    let mut payload = vec![0, 3, 0, 0];
+    payload.extend(tid.to_le_bytes());
+    payload.extend([1, 8, 0, 0, 0, 0, 0, 0, 0]);
+    payload.extend(count.to_le_bytes());
+    frame(&payload, (3 + 1 + 8_u64).wrapping_add(tid.cast_unsigned()).wrapping_add(count), 1)
+}
+
 #[test]
 fn a_tables_rows_are_records_that_stand_for_many_hits() {
-    let row = |tid: i64, count: u64| {
-        let mut payload = vec![0, 3, 0, 0];
-        payload.extend(tid.to_le_bytes());
-        payload.extend([1, 8, 0, 0, 0, 0, 0, 0, 0]);
-        payload.extend(count.to_le_bytes());
-        frame(&payload, (3 + 1 + 8_u64).wrapping_add(tid.cast_unsigned()).wrapping_add(count), 1)
-    };
     let cell = |count| control(&[3, 0, 1], &[count]);
     let data = [
-        row(-5, 700),
+        a_row(-5, 700),
         cell(1000),
-        row(6, 300)[..20].to_vec(),
+        a_row(6, 300)[..20].to_vec(),
         control(&[4, 0, 0], &[2, 1000]),
         control(&[4, 0, 1], &[1, 1000]),
         ledger(1, [1010, 10, 0, 0, 0]),
@@ -206,6 +208,32 @@ fn a_tables_rows_are_records_that_stand_for_many_hits() {
     let rows = rows(&account);
     assert_eq!((rows[0].delivered, rows[0].transport_lost, rows[0].balance()), (700, 300, 0));
     assert_eq!(account.numbers().rows_missing, 1);
+}
+
+#[test]
+fn what_a_script_held_when_its_stream_was_cut_is_lost() {
+    let dump = [a_row(-5, 700), control(&[4, 0, 0], &[1, 700])].concat();
+    for (data, lost) in [(dump, 300), (vec![], 1000)] {
+        let data = [data, ledger(1, [1010, 10, 0, 0, 0])].concat();
+        let (_, account) = decode(&usual(), &data, &[50]);
+        let of = |row: &Row| (row.delivered, row.transport_lost, row.balance());
+        assert_eq!(of(&rows(&account)[0]), (1000, 0, 0), "while it runs its tables hold them");
+        account.close();
+        assert_eq!(of(&rows(&account)[0]), (1000 - lost, lost, 0));
+    }
+    let ended = [ledger(1, [1010, 10, 0, 0, 0]), control(&[5], &[])].concat();
+    let (_, account) = decode(&usual(), &ended, &[50]);
+    account.close();
+    assert_eq!(rows(&account)[0].transport_lost, 0);
+}
+
+#[test]
+fn it_is_known_how_often_a_script_told_all_its_numbers() {
+    let told = [ledger(1, [1, 1, 0, 0, 0]), ledger(2, [1, 1, 0, 0, 0])].concat();
+    for (times, more) in [(0, vec![]), (1, told.clone()), (2, [&told[..], &told].concat())] {
+        assert_eq!(decode(&usual(), &more, &[50]).1.tellings(), times);
+    }
+    assert_eq!(decode(&usual(), &[&told[..], &ledger(1, [2, 2, 0, 0, 0])].concat(), &[50]).1.tellings(), 1);
 }
 
 fn print(number: u32, bytes: &[u8]) -> Vec<u8> {

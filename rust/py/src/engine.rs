@@ -287,6 +287,11 @@ impl Engine {
     }
 
     #[getter]
+    fn told(&self) -> u64 {
+        self.account.as_ref().map_or(0, |account| account.tellings())
+    }
+
+    #[getter]
     fn complete(&self) -> bool {
         self.account.as_ref().is_some_and(|account| account.has_ended())
     }

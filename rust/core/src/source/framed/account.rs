@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::control::{Control, Counted, Paired, TableId};
 use crate::event::Layouts;
+use crate::layout::EventLayout;
 use crate::loss::{self, Row};
 
 /// A session's account.
@@ -42,6 +43,8 @@ pub(super) struct State {
     /// By event id: the script's latest numbers, and the events decoded.
     counted: Vec<Option<Counted>>,
     decoded: Vec<u64>,
+    /// How often the script told them.
+    told: Vec<u64>,
     tables: BTreeMap<(u8, u8), Tally>,
     /// By a span's probe and target.
     spans: BTreeMap<(u32, u32), Paired>,
@@ -91,6 +94,8 @@ impl State {
                 let id = usize::from(id);
                 self.counted.resize(self.counted.len().max(id + 1), None);
                 self.counted[id] = Some(self.counted[id].unwrap_or_default().later(counted));
+                self.told.resize(self.counted.len(), 0);
+                self.told[id] += 1;
             }
             Control::Dump { table, rows, sum } => {
                 let tally = self.table(table);
@@ -117,6 +122,20 @@ impl State {
     pub(super) fn print(&mut self, prints: u64, highest: u32) {
         self.prints += prints;
         self.highest = self.highest.max(u64::from(highest));
+    }
+
+    fn told(&self, layout: &EventLayout) -> Told {
+        let (schema, id) = (&layout.schema, usize::from(layout.schema.id));
+        let decoded = self.decoded.get(id).copied().unwrap_or_default();
+        let counted = self.counted.get(id).copied().flatten().unwrap_or_default();
+        Told::new(schema.probe, schema.target, counted, decoded)
+    }
+
+    /// Counts of a probe's tables that did not arrive, of all that they held at least `kept`.
+    fn lost(&self, probe: u32, kept: u64) -> u64 {
+        let tables = self.tables.iter().filter(|&(&(of, _), _)| u32::from(of) == probe);
+        // The tables of a probe count the same hits.
+        tables.map(|(_, tally)| tally.lost().max(kept.saturating_sub(tally.sum))).max().unwrap_or(kept)
     }
 
     fn table(&mut self, TableId { probe, aggregate }: TableId) -> &mut Tally {
@@ -148,6 +167,11 @@ impl Account {
         self.lock().has_ended
     }
 
+    /// How often the script has told the numbers of all its events.
+    pub fn tellings(&self) -> u64 {
+        self.lock().told.iter().copied().filter(|&times| times > 0).min().unwrap_or_default()
+    }
+
     /// Whether nobody wants more than what has been written by now.
     pub fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Acquire)
@@ -161,21 +185,17 @@ impl Account {
     /// The ledger: a row for each event, and for each target of a span that makes none.
     pub fn rows(&self, layouts: &Layouts) -> Vec<Row> {
         let state = self.lock();
-        let lost = |((probe, _), tally): (&(u8, u8), &Tally)| (*probe, tally.lost());
-        let mut lost_of_probe: BTreeMap<u8, u64> = BTreeMap::new();
-        for (probe, lost) in state.tables.iter().map(lost) {
-            // The tables of a probe count the same hits.
-            let most = lost_of_probe.entry(probe).or_default();
-            *most = lost.max(*most);
+        let told: Vec<Told> = layouts.iter().map(|layout| state.told(layout)).collect();
+        // Its end did not come: what it held then never will.
+        let is_cut = self.is_closing() && !state.has_ended;
+        let mut lost: BTreeMap<u32, u64> = BTreeMap::new();
+        for each in &told {
+            lost.entry(each.probe).or_insert_with(|| {
+                let kept = told.iter().filter(|other| is_cut && other.probe == each.probe).map(|other| other.in_tables);
+                state.lost(each.probe, kept.sum())
+            });
         }
-        let row = |layout: &crate::layout::EventLayout| {
-            let (schema, id) = (&layout.schema, usize::from(layout.schema.id));
-            let decoded = state.decoded.get(id).copied().unwrap_or_default();
-            let counted = state.counted.get(id).copied().flatten().unwrap_or_default();
-            let lost = u8::try_from(schema.probe).ok().and_then(|probe| lost_of_probe.get_mut(&probe));
-            row(schema.probe, schema.target, counted, decoded, lost)
-        };
-        let mut rows: Vec<Row> = layouts.iter().map(row).collect();
+        let mut rows: Vec<Row> = told.iter().map(|told| told.row(lost.entry(told.probe).or_default())).collect();
         for (&(probe, target), &paired) in &state.spans {
             let at = rows.iter().position(|row| (row.probe, row.target) == (probe, target)).unwrap_or(rows.len());
             if at == rows.len() {
@@ -200,29 +220,45 @@ fn pair(row: &mut Row, paired: Paired) {
     row.faulted = row.faulted.saturating_add(faulted);
 }
 
-/// `lost` are counts of the probe's tables that did not arrive and that no row has.
-fn row(probe: u32, target: u32, counted: Counted, decoded: u64, lost: Option<&mut u64>) -> Row {
-    let Counted { hits, filtered, delivered, faulted, others } = counted;
-    // The script's numbers come now and then: what came since then is known all the same.
-    let printed = delivered.max(decoded);
-    let hits = hits.saturating_add(printed - delivered);
-    let known = [filtered, printed, faulted, others].into_iter().fold(0, u64::saturating_add);
-    // What was neither printed nor kept out is in the script's tables.
-    let in_tables = hits.saturating_sub(known);
-    let in_transit = lost.map_or(0, |lost| {
-        let share = in_tables.min(*lost);
-        *lost -= share;
-        share
-    });
-    Row {
-        probe,
-        target,
-        hits: hits.max(known),
-        filtered,
-        delivered: decoded + (in_tables - in_transit),
-        transport_lost: (printed - decoded) + in_transit,
-        re_entered: others,
-        faulted,
-        ..Row::default()
+/// What is known of an event's hits.
+struct Told {
+    probe: u32,
+    target: u32,
+    counted: Counted,
+    decoded: u64,
+    /// Those that the script wrote as events.
+    printed: u64,
+    hits: u64,
+    /// Those that were neither printed nor kept out: in the script's tables, or rows of theirs.
+    in_tables: u64,
+}
+
+impl Told {
+    fn new(probe: u32, target: u32, counted: Counted, decoded: u64) -> Self {
+        // The script's numbers come now and then: what came since then is known all the same.
+        let printed = counted.delivered.max(decoded);
+        let hits = counted.hits.saturating_add(printed - counted.delivered);
+        let known =
+            [counted.filtered, printed, counted.faulted, counted.others].into_iter().fold(0, u64::saturating_add);
+        let (hits, in_tables) = (hits.max(known), hits.saturating_sub(known));
+        Self { probe, target, counted, decoded, printed, hits, in_tables }
+    }
+
+    /// `lost` are counts of the probe's tables that did not arrive and that no row has.
+    fn row(&self, lost: &mut u64) -> Row {
+        let &Self { probe, target, counted, decoded, printed, hits, in_tables } = self;
+        let in_transit = in_tables.min(*lost);
+        *lost -= in_transit;
+        Row {
+            probe,
+            target,
+            hits,
+            filtered: counted.filtered,
+            delivered: decoded + (in_tables - in_transit),
+            transport_lost: (printed - decoded) + in_transit,
+            re_entered: counted.others,
+            faulted: counted.faulted,
+            ..Row::default()
+        }
     }
 }
