@@ -56,6 +56,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
             targets: vec![target],
             span: None,
             attach: Attach::Auto,
+            sample: 1,
             capture: Capture::Fields { fields },
             condition: None,
             aggregates: Vec::new(),

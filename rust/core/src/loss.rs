@@ -32,6 +32,8 @@ pub struct Row {
     pub transport_lost: u64,
     /// A slow consumer left no room in the queue.
     pub dropped: u64,
+    /// Not the one of so many that the probe takes (`sample`).
+    pub unsampled: u64,
     /// Left out of a sample, for the queue of a slow consumer was filling (`on_full`).
     pub sampled_out: u64,
     /// The end of a span without a start: it began before the session, or its start is among another number.
@@ -62,10 +64,10 @@ impl Row {
     /// Hits without a fate: 0 in a ledger that balances.
     pub fn balance(&self) -> i128 {
         let Self { filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped, .. } = *self;
-        let Self { tabled, sampled_out, unmatched, opened, already_open, open_full, .. } = *self;
+        let Self { tabled, unsampled, sampled_out, unmatched, opened, already_open, open_full, .. } = *self;
         let fates = [
             [filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped].as_slice(),
-            &[tabled, sampled_out, unmatched, opened, already_open, open_full],
+            &[tabled, unsampled, sampled_out, unmatched, opened, already_open, open_full],
         ]
         .concat();
         i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()

@@ -169,6 +169,7 @@ fn spec(
             targets: vec![target, Target::Profile { hz: 99 }],
             span: None,
             attach: Attach::Auto,
+            sample: 1,
             capture: Capture::Fields { fields },
             condition,
             aggregates,

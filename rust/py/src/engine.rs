@@ -471,6 +471,7 @@ fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
         ("faulted", row.faulted),
         ("transport_lost", row.transport_lost),
         ("dropped", row.dropped),
+        ("unsampled", row.unsampled),
         ("sampled_out", row.sampled_out),
         ("unmatched", row.unmatched),
         ("opened", row.opened),

@@ -150,7 +150,7 @@ pub enum MapRef {
 
 /// The words of a ledger row.
 ///
-/// A hit has exactly one fate: hits = filtered + delivered + tabled + ring full + re-entered + faulted, of a span's sides also
+/// A hit has exactly one fate: hits = filtered + unsampled + delivered + tabled + ring full + re-entered + faulted, of a span's sides also
 /// unmatched, opened, already open and open full. The others are remarks. Of all rows of a span together, opened =
 /// matched + overwritten + what is open still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,11 +188,15 @@ pub enum Ledger {
     Tabled = 14,
     /// Remark: it found room neither in a table nor, for that, in the ring; its event is another matter.
     TableLost = 15,
+    /// It is not the one of so many that the probe takes.
+    Unsampled = 16,
+    /// No count, but a state: hits that were not taken since one was.
+    SinceTaken = 17,
 }
 
 impl Ledger {
     /// The number of words in a row.
-    pub const ENTRIES: u32 = 16;
+    pub const ENTRIES: u32 = 18;
 }
 
 /// An instruction, encoded as the kernel reads it (little-endian: opcode in the low byte).

@@ -17,6 +17,7 @@ pub(super) fn row(planned: &Planned, missed: u64, maps: &Maps) -> Result<Row, Er
         hits: word(Ledger::Hits) + missed,
         filtered: word(Ledger::Filtered),
         delivered: word(Ledger::Delivered),
+        unsampled: word(Ledger::Unsampled),
         tabled: word(Ledger::Tabled),
         table_lost: word(Ledger::TableLost),
         ring_full: word(Ledger::RingFull),

@@ -305,6 +305,7 @@ pub(crate) mod tests {
                 targets: vec![Target::RawTracepoint { name: "sys_enter".into() }],
                 span: None,
                 attach: Attach::Auto,
+                sample: 1,
                 capture: Capture::Fields { fields: Vec::new() },
                 condition: None,
                 aggregates: Vec::new(),

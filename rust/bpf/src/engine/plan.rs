@@ -396,6 +396,7 @@ mod tests {
                 targets: names.iter().map(target).collect(),
                 span: None,
                 attach: Attach::Auto,
+                sample: 1,
                 capture: Capture::Fields { fields },
                 condition: None,
                 aggregates: Vec::new(),

@@ -80,6 +80,7 @@ pub fn probe(captures: &[Expr], condition: Option<Condition>) -> ProbeSpec {
         targets: vec![Target::Profile { hz: 1 }],
         span: None,
         attach: Attach::Auto,
+        sample: 1,
         capture: Capture::Fields { fields },
         condition,
         aggregates: Vec::new(),

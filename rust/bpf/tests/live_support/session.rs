@@ -124,6 +124,7 @@ pub fn probe(target: Target, captures: &[(&str, Expr)], condition: Option<Condit
         targets: vec![target],
         span: None,
         attach: Attach::Auto,
+        sample: 1,
         capture: Capture::Fields { fields: captures.iter().map(named).collect() },
         condition,
         aggregates: Vec::new(),

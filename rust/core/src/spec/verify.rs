@@ -15,6 +15,7 @@
 //! * What a function returned (`ret`, `error`) is known at its return only; `elapsed` there, and at the end of a span.
 //! * `at_start()` stands in spans and in probes of returns, not within itself and not in keys; what is in it follows the
 //!   rules of the start: the fields are those of its targets, and at a function's entry nothing has been returned.
+//! * One hit of 1 to 2^30 is taken, and a side of a span takes all.
 //! * A capture's name is an identifier, its own, and no header's (unless the value is the field or fact of that name).
 //! * An event has at most 16 values, captures and keys together, and its strings fit into a record and into the buffer.
 //! * A timer has no fields; a tracepoint's fields have names.
