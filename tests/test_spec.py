@@ -53,6 +53,7 @@ PROBES = st.builds(
     targets=st.lists(TARGETS, max_size=3).map(tuple),
     capture=st.none() | st.lists(st.builds(NamedExpr, TEXT, VALUE_NODES), max_size=3).map(tuple),
     condition=st.none() | CONDITIONS.map(node_of),
+    sample=U64,
     aggregates=st.lists(AGGREGATED, max_size=2).map(tuple),
     deliver=st.booleans(),
     declared_at=st.none() | TEXT,
@@ -148,6 +149,7 @@ def test_the_form() -> None:
         "attach",
         "capture",
         "where",
+        "sample",
         "aggregates",
         "deliver",
     ]

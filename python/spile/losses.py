@@ -15,8 +15,8 @@ from typing import Any
 class ProbeLosses:
     """What happened to the hits of one probe. Every number is a count of hits, since the start.
 
-    ``hits == filtered + delivered + tabled + ring_full + re_entered + missed + faulted + transport_lost + dropped +
-    sampled_out``. The difference is `balance`.
+    ``hits == filtered + unsampled + delivered + tabled + ring_full + re_entered + missed + faulted + transport_lost +
+    dropped + sampled_out``. The difference is `balance`.
     A span's hits are those of its starts and of its ends, which have four fates more: ``+ unmatched + opened +
     already_open + open_full``. The fields from `stack_failed` on are remarks; of a span
     ``opened == matched + overwritten + left_open``.
@@ -26,6 +26,8 @@ class ProbeLosses:
     """Times that the probe fired for the kernel, those that it missed included."""
     filtered: int = 0
     """Kept out by ``where=`` or by the session's target."""
+    unsampled: int = 0
+    """Passed ``where=``, and not the one of so many that the probe's ``sample=`` takes."""
     delivered: int = 0
     """Arrived: in an aggregate, or where the script can read them."""
     tabled: int = 0
@@ -79,7 +81,7 @@ class ProbeLosses:
     @property
     def balance(self) -> int:
         """Hits that no other number accounts for: 0, or the ledger is wrong."""
-        kept = self.tabled + self.sampled_out + self.unmatched + self.opened + self.already_open
+        kept = self.tabled + self.unsampled + self.sampled_out + self.unmatched + self.opened + self.already_open
         return self.hits - self.filtered - self.delivered - self.lost - kept
 
     def __add__(self, other: ProbeLosses) -> ProbeLosses:
@@ -109,20 +111,23 @@ class Losses(Mapping[str, ProbeLosses]):
         *,
         targets: Iterable[Iterable[str]] = (),
         unkeyed: Iterable[int] = (),
+        samples: Iterable[int] = (),
         lost_children: int = 0,
         buffer: int = 0,
         queue: int = 0,
         beyond: tuple[Mapping[str, int], tuple[str, ...]] = ({}, ()),
     ) -> None:
         """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings; `unkeyed`
-        for each probe what its tables left out; `lost_children` the processes that were not followed;
-        `beyond` what an engine lost of which no probe is known, and its warnings."""
+        for each probe what its tables left out, `samples` how many hits one that was taken stands for; `lost_children`
+        the processes that were not followed; `beyond` what an engine lost of which no probe is known, and its
+        warnings."""
         self.lost_children = lost_children
         """Children of the followed process that were not seen, for so many run already: nobody knows their hits."""
         spellings = [list(of_probe) for of_probe in targets]
         self._probes = {name: ProbeLosses() for name in names}
         self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
         self._buffer, self._queue = buffer, queue
+        self._samples = dict(zip(self._probes, samples, strict=False))
         self.beyond, self.warnings = beyond
         """By name, what belongs to no single probe; and what an engine says went otherwise than asked."""
         order = list(self._probes)
@@ -162,6 +167,16 @@ class Losses(Mapping[str, ProbeLosses]):
     def balance(self) -> int:
         """Hits that no number accounts for: 0, or the ledger is wrong."""
         return self.total.balance
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out because it was asked for, and what one that was taken stands for: no loss."""
+        return [
+            f"{name}: {row.unsampled:,} were left out by sample={self._samples.get(name, '…')}: one that was taken "
+            f"stands for {self._samples.get(name, '…')}"
+            for name, row in self._probes.items()
+            if row.unsampled
+        ]
 
     def explain(self) -> str:
         """What was lost, why, and which limit to raise; empty when nothing was."""
@@ -227,7 +242,7 @@ class Losses(Mapping[str, ProbeLosses]):
         return f"<Losses: {total.lost:,} of {total.hits:,} hits lost, balance {total.balance}>"
 
     def __str__(self) -> str:
-        return self.explain() or f"nothing lost of {self.total.hits:,} hits"
+        return "\n  ".join([self.explain() or f"nothing lost of {self.total.hits:,} hits", *self.notes])
 
 
 def _doubled(size: int) -> str:

@@ -365,6 +365,7 @@ class Session(Recordable):
             [probe.name for probe in self._spec.probes],
             targets=[self._spec.rows(probe) for probe in self._spec.probes],
             lost_children=self._running.engine.lost_children,
+            samples=[probe.sample for probe in self._spec.probes],
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,

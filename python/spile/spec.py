@@ -338,6 +338,8 @@ class ProbeSpec:
     capture: tuple[NamedExpr, ...] | None = ()
     #: The condition under which the probe fires.
     condition: ConditionNode | None = None
+    #: Of the hits that the target and `condition` let through, each CPU takes every one of this number.
+    sample: int = 1
     #: What is counted on it.
     aggregates: tuple[AggregateSpec, ...] = ()
     #: Whether events are wanted, or only the aggregates.
@@ -362,15 +364,15 @@ class ProbeSpec:
             "attach": self.attach,
             "capture": capture,
             "where": None if self.condition is None else self.condition.to_json(),
+            "sample": self.sample,
             "aggregates": [aggregate.to_json() for aggregate in self.aggregates],
             "deliver": self.deliver,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members(
-            "name", "targets", "capture", "aggregates", "deliver", optional=("where", "declared_at", "span", "attach")
-        )
+        optional = ("where", "declared_at", "span", "attach", "sample")
+        parts = reader.members("name", "targets", "capture", "aggregates", "deliver", optional=optional)
         where, declared_at, span, attach = parts["where"], parts["declared_at"], parts["span"], parts["attach"]
         return cls(
             name=parts["name"].text(),
@@ -379,6 +381,7 @@ class ProbeSpec:
             attach="auto" if attach.absent else attach.choice(*ATTACH),
             capture=_read_capture(parts["capture"]),
             condition=None if where.absent else read_condition(where),
+            sample=1 if parts["sample"].absent else parts["sample"].integer(0, _U64),
             aggregates=tuple(map(AggregateSpec.read, parts["aggregates"])),
             deliver=parts["deliver"].flag(),
             declared_at=None if declared_at.absent else declared_at.text(),

@@ -126,6 +126,11 @@ class _Generator:
         refused: list[str] = []
         for index, probe in enumerate(self.spec.probes):
             try:
+                if probe.sample > 1:
+                    refuse(
+                        f"sample={probe.sample}: its probes have no number of one CPU's alone, and hits that waited "
+                        "for another CPU's would be skipped, and the sample would not be exact"
+                    )
                 if probe.span is None:
                     self._probe(index, probe)
                 else:
