@@ -6,6 +6,8 @@ from typing import Any
 
 from .errors import SpecError
 from .expr.literal import is_integer
+from .near import alternatives
+from .spec import ON_FULL, TRANSPORTS
 
 #: The most hits of which one may be taken.
 MOST_SAMPLED = 1 << 30
@@ -22,6 +24,16 @@ def checked_sample(sample: Any) -> int:
             "sample",
         )
     return int(sample)
+
+
+def check_limits(on_full: Any, interval: float, transport: Any) -> None:
+    """Refuses what a full queue can't mean, an interval before its beginning, rings that there aren't."""
+    if on_full not in ON_FULL:
+        raise SpecError(f"on_full={on_full!r} is not known{alternatives(str(on_full), ON_FULL)}")
+    if not interval >= 0:
+        raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
+    if transport not in TRANSPORTS:
+        raise SpecError(f"there is no transport {transport!r}{alternatives(transport, TRANSPORTS)}", "transport")
 
 
 def check_target(command: Any, pid: int | None, cgroup: Any, system_wide: bool) -> None:

@@ -7,37 +7,34 @@ until the end. A session lives once: declared, running, stopped. `Running` holds
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from . import engines
 from . import handlers as handling
-from .arguments import check_target
+from .arguments import check_limits, check_target
 from .command import Arguments, Command, check_pid
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
-from .near import alternatives
 from .probe import Probe
 from .recording import Recordable
+from .reporting import warn
 from .running import EndedBy, Running, noting_descriptors, reason_of
-from .spec import ON_FULL, TRANSPORTS, Limits, SessionSpec, TargetFilter
+from .spec import Limits, SessionSpec, TargetFilter
 from .targets import left_out as left_out_of
 from .wiring import Wiring
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
     from ._native import Event
     from .engines import Engine
     from .systemtap.options import StapOptions
     from .systemtap.script import Script
-
-_PACKAGE = __file__.rpartition(os.sep)[0] + os.sep
 
 
 class Session(Recordable):
@@ -97,12 +94,7 @@ class Session(Recordable):
         self._concluded = False
         self._spec: SessionSpec | None = None
         check_target(command, pid, cgroup, system_wide)
-        if on_full not in ON_FULL:
-            raise SpecError(f"on_full={on_full!r} is not known{alternatives(str(on_full), ON_FULL)}")
-        if not interval >= 0:
-            raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
-        if transport not in TRANSPORTS:
-            raise SpecError(f"there is no transport {transport!r}{alternatives(transport, TRANSPORTS)}", "transport")
+        check_limits(on_full, interval, transport)
         self._transport = transport
         self._choice = engines.Choice(engine, interval, systemtap)
         self._choice.check_target(command, pid, cgroup)
@@ -237,7 +229,7 @@ class Session(Recordable):
         finally:
             running.end(reason_of(error))
             if found.end is not None:
-                _call_end(found.end, self, error)
+                handling.end(found.end, self, error)
             if not self._entered:
                 self._conclude()
 
@@ -450,7 +442,7 @@ class Session(Recordable):
         self._concluded = True
         text = self.losses.explain()
         if text:
-            warnings.warn(text, LossWarning, _stack_level())
+            warn(text, LossWarning)
 
     def _resolve(self, command_pid: int | None) -> SessionSpec:
         """The whole description."""
@@ -474,26 +466,3 @@ class Session(Recordable):
 
     def _engine(self, spec: SessionSpec) -> Engine:
         return self._choice.make(spec, [probe.event_class for probe in self._probes])
-
-
-# Ends -----------------------------------------------------------------------------------------------------------------
-
-
-def _call_end(function: Callable[..., Any], session: Session, error: BaseException | None) -> None:
-    """Calls the end handler; where another exception is on its way, that one goes first."""
-    try:
-        handling.call_end(function, session)
-    except Exception as raised:
-        if error is None:
-            raise
-        error.add_note(f"on_end_trace_session raised, too: {raised!r}")
-
-
-def _stack_level() -> int:
-    """How far up from here the nearest frame is that isn't this package's, for a warning's place."""
-    level = 1
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-        level += 1
-    return level
