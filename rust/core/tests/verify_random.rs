@@ -162,6 +162,7 @@ fn spec(
             transport: Default::default(),
             tables: 32 << 20,
             on_full: Default::default(),
+            max_overhead: None,
         },
         probes: vec![ProbeSpec {
             name,

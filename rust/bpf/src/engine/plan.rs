@@ -209,6 +209,7 @@ impl Scene<'_> {
             self_tgid: spec.target.exclude_self.then(std::process::id),
             target: Filter { pids: spec.target.pid.is_some(), cgroup: spec.target.cgroup },
             cpus: *cpus,
+            has_budget: spec.limits.max_overhead.is_some(),
             mapped: *mapped,
         }
     }
@@ -403,6 +404,7 @@ mod tests {
                 tables: 32 << 20,
                 transport: Default::default(),
                 on_full: Default::default(),
+                max_overhead: None,
             },
             probes: vec![ProbeSpec {
                 name: "many".into(),

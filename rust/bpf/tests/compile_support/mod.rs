@@ -105,6 +105,7 @@ pub fn options() -> Options {
         self_tgid: None,
         target: Filter { pids: false, cgroup: None },
         cpus: 2,
+        has_budget: false,
         mapped: None,
     }
 }

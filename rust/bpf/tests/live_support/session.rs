@@ -151,6 +151,7 @@ pub fn everything(probes: Vec<ProbeSpec>) -> SessionSpec {
             transport: Default::default(),
             tables: 32 << 20,
             on_full: Default::default(),
+            max_overhead: None,
         },
         probes,
     }

@@ -66,6 +66,9 @@ pub struct Limits {
     /// What happens to events for which the queue has no room.
     #[serde(default)]
     pub on_full: OnFull,
+    /// The share of all CPUs' time that tracing may take, in millionths; [`crate::budget`] says what is left out beyond it.
+    #[serde(default)]
+    pub max_overhead: Option<u32>,
 }
 
 impl Limits {

@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod bin;
+mod budget;
 mod condition;
 mod context;
 mod int;
@@ -154,12 +155,17 @@ impl<'a> Build<'a> {
     fn event(&mut self, probe: &'a ProbeSpec, index: u32, output: Output<'a>) -> Result<(), Error> {
         self.decide(probe.condition.as_ref(), index)?;
         self.sample(probe.sample);
+        // Whoever has no tables here has nothing to do with a hit whose event is left out.
+        if output.tables.is_empty() {
+            self.spare_event();
+        }
         let columns: Vec<&Expr> = output.columns.iter().collect();
         self.walk_stacks(&columns);
         self.share_among(output.columns.iter());
         let Some(kept) = self.tally(output.tables)? else { return self.record(output.layout, output.columns) };
         if probe.deliver || output.tables.len() < probe.aggregates.len() {
             self.remark_lost(kept);
+            self.spare_event();
             return self.record(output.layout, output.columns);
         }
         self.tabled(kept);

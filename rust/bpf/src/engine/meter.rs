@@ -1,0 +1,87 @@
+//! What tracing takes of the CPUs, and how programs are told to leave something out. In: loaded programs, and the map that they
+//! look at. Out: a [`Meter`].
+//!
+//! The kernel counts the time of each program while somebody holds its statistics open (`BPF_ENABLE_STATS`): two more readings
+//! of the clock for each run. What leads to a program, such as a kprobe's trap, it doesn't count. The rest is this
+//! process's own time: all threads, the script's handlers among them.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use spile_core::budget::{Level, Spares};
+use spile_core::error::Error;
+use spile_core::spec::{Expr, ProbeSpec, SessionSpec};
+use spile_core::watch::Meter;
+
+use super::plan::{Planned, exprs};
+use crate::kernel::map::Map;
+use crate::kernel::program::{LoadedProgram, count_run_times};
+use crate::kernel::{clock, cpu};
+
+/// The map that programs look at, and whose programs they are.
+pub(super) struct KernelMeter {
+    /// As long as it is open, the kernel counts.
+    _statistics: OwnedFd,
+    programs: Vec<Arc<LoadedProgram>>,
+    budget: Map,
+    cpus: u32,
+}
+
+impl KernelMeter {
+    /// From now on the kernel counts.
+    pub(super) fn open(programs: Vec<Arc<LoadedProgram>>, budget: Map) -> Result<Self, Error> {
+        let cpus = cpu::online()?.len() as u32;
+        Ok(Self { _statistics: count_run_times()?, programs, budget, cpus })
+    }
+}
+
+impl Meter for KernelMeter {
+    fn now(&self) -> u64 {
+        clock::monotonic()
+    }
+
+    fn used(&self) -> Result<u64, Error> {
+        let in_programs = self.programs.iter().map(|program| program.run_time()).sum::<Result<u64, Error>>()?;
+        Ok(in_programs + clock::of_process())
+    }
+
+    fn cpus(&self) -> u32 {
+        self.cpus
+    }
+
+    fn set(&mut self, level: Level) -> Result<(), Error> {
+        tell(&self.budget, level)
+    }
+}
+
+/// A map of what is left out: nothing.
+pub(super) fn budget() -> Result<Map, Error> {
+    let map = Map::array("spile_budget", 8, 1)?;
+    tell(&map, Level::All)?;
+    Ok(map)
+}
+
+fn tell(map: &Map, level: Level) -> Result<(), Error> {
+    // `compile/build/budget.rs` says where what is.
+    let words = [level.every().to_ne_bytes(), u32::from(level.is_stackless()).to_ne_bytes()];
+    map.update(&0_u32.to_ne_bytes(), words.as_flattened())
+}
+
+/// What can be left out of a session.
+pub(super) fn spares(spec: &SessionSpec, planned: &[Planned]) -> Spares {
+    let of = |one: &Planned| spec.probes.get(one.probe as usize);
+    let has_stack = |probe: &ProbeSpec| exprs(probe).into_iter().any(is_stack);
+    let sends = |one: &Planned| {
+        let probe = of(one).filter(|_| one.layout.is_some());
+        probe.is_some_and(|probe| probe.deliver || one.kept().count() < probe.aggregates.len())
+    };
+    Spares { stacks: planned.iter().filter_map(of).any(has_stack), events: planned.iter().any(sends) }
+}
+
+fn is_stack(expr: &Expr) -> bool {
+    match expr {
+        Expr::Stack { .. } => true,
+        Expr::AtStart { value } => is_stack(value),
+        _ => false,
+    }
+}
