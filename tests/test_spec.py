@@ -64,7 +64,9 @@ SESSIONS = st.builds(
     SessionSpec,
     probes=st.lists(PROBES, max_size=2).map(tuple),
     target=st.builds(TargetFilter, st.none() | U32, st.booleans(), st.none() | U64, st.booleans()),
-    limits=st.builds(Limits, U64, U64, U32, U32, on_full=st.sampled_from(["drop", "block", "sample"])),
+    limits=st.builds(
+        Limits, U64, U64, U32, U32, on_full=st.sampled_from(["drop", "block", "sample"]), max_overhead=st.none() | U32
+    ),
 )
 
 

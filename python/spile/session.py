@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from . import engines
 from . import handlers as handling
 from .arguments import check_limits, check_target
+from .budget import Steps, checked_share
 from .command import Arguments, Command, check_pid
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
@@ -62,7 +63,9 @@ class Session(Recordable):
     frames kept of a stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room
     there is counted over the event stream, with 0 all is. `transport` is by which rings records travel on the embedded
     engine: ``"auto"`` is the cheapest that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one
-    kind. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    kind. `max_overhead` is the share of all CPUs' time that tracing may take, such as 0.03: beyond it stacks are left
+    empty, then events are sampled, then they are only counted, and each step is told. `systemtap` says how
+    ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -84,6 +87,7 @@ class Session(Recordable):
         stack_depth: int = 127,
         transport: str = "auto",
         tables: int = 32 << 20,
+        max_overhead: float | None = None,
         systemtap: StapOptions | None = None,
     ) -> None:
         super().__init__()
@@ -102,7 +106,7 @@ class Session(Recordable):
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._exclude_self = bool(exclude_self)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
-        self._tables, self._on_full = tables, on_full
+        self._tables, self._on_full, self._max_overhead = tables, on_full, checked_share(max_overhead)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -129,7 +133,9 @@ class Session(Recordable):
                     engine = self._engine(spec)
                     events = engine.events()
                     sent = frozenset(event["id"] for event in events if self._is_read(event["probe"], spec))
-                    running = Running(engine, command, self._pid, self._interval, sent)
+                    running = Running(
+                        engine, command, self._pid, self._interval, sent, Steps(engine, self._max_overhead)
+                    )
                     running.plan = self._wiring.plan(self, events, spec)
                     self._bind_tables(running)
                     if self._destination is not None:
@@ -362,6 +368,7 @@ class Session(Recordable):
             buffer=self._buffer,
             queue=self._queue,
             beyond=self._running.engine.beyond(),
+            steps=self._running.steps_of_budget(),
         )
 
     @property
@@ -440,6 +447,8 @@ class Session(Recordable):
         if self._concluded:
             return
         self._concluded = True
+        if self._running is not None:
+            self._running.steps_of_budget.tell()
         text = self.losses.explain()
         if text:
             warn(text, LossWarning)
@@ -461,6 +470,7 @@ class Session(Recordable):
             tables=0 if self._wiring.records else self._tables,
             transport=self._transport,
             on_full=self._on_full,
+            max_overhead=self._max_overhead,
         )
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 

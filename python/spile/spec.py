@@ -77,6 +77,8 @@ class Limits:
     transport: str = "auto"
     #: What happens to events for which the queue has no room: ``drop``, ``block`` or ``sample``.
     on_full: str = "drop"
+    #: The share of all CPUs' time that tracing may take, in millionths; None for any.
+    max_overhead: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -87,13 +89,13 @@ class Limits:
             "tables": self.tables,
             "transport": self.transport,
             "on_full": self.on_full,
+            "max_overhead": self.max_overhead,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members(
-            "buffer", "queue", "stack_depth", "stack_cache", optional=("tables", "transport", "on_full")
-        )
+        optional = ("tables", "transport", "on_full", "max_overhead")
+        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", optional=optional)
         return cls(
             buffer=parts["buffer"].integer(0, _U64),
             queue=parts["queue"].integer(0, _U64),
@@ -102,6 +104,7 @@ class Limits:
             tables=32 << 20 if parts["tables"].absent else parts["tables"].integer(0, _U64),
             transport="auto" if parts["transport"].absent else parts["transport"].choice(*TRANSPORTS),
             on_full="drop" if parts["on_full"].absent else parts["on_full"].choice(*ON_FULL),
+            max_overhead=None if parts["max_overhead"].absent else parts["max_overhead"].integer(0, _U32),
         )
 
 

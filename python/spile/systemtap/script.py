@@ -124,6 +124,11 @@ class _Generator:
     def _lower(self) -> None:
         """All expressions, so that what they need is known; all that is refused, at once."""
         refused: list[str] = []
+        if self.spec.limits.max_overhead is not None:
+            refused.append(
+                "the SystemTap engine can't: max_overhead=, for its probes have nothing that tells them what to leave "
+                "out while they run; engine='bpf' can"
+            )
         for index, probe in enumerate(self.spec.probes):
             try:
                 if probe.sample > 1:
