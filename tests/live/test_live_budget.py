@@ -181,10 +181,11 @@ def test_a_session_that_has_nothing_to_leave_out_says_so() -> None:
     assert calls - 1 <= counted.value <= calls
 
 
-def test_the_kernel_counts_times_for_nobody_else() -> None:
-    """The statistics are open as long as the session runs."""
+def test_the_kernel_counts_times_for_a_part_of_the_time() -> None:
     session = spile.Session(pid=os.getpid(), max_overhead=0.5)
     session.tracepoint(GETPPID).count()
     with session:
-        assert any("bpf-stats" in link for link in descriptors())
+        # A part of the time: it costs the programs of others, too.
+        assert eventually(lambda: any("bpf-stats" in link for link in descriptors()))
+        assert eventually(lambda: not any("bpf-stats" in link for link in descriptors()))
     assert not any("bpf-stats" in link for link in descriptors())

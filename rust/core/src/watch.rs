@@ -1,5 +1,8 @@
 //! The thread that watches what tracing costs. In: a [`Budget`], and a [`Meter`] that knows the kernel. Out: levels, told to
 //! the programs, and the steps between them, for whoever tells the user.
+//!
+//! Counting programs' time makes each of their runs dearer, so it is done for a part of each interval, which stands for all of
+//! it. This process's time is known anyway.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -8,8 +11,10 @@ use std::time::{Duration, Instant};
 use crate::budget::{Budget, Level, Outcome};
 use crate::error::Error;
 
-/// An interval.
+/// From one look at the budget to the next.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// Of so many parts of an interval, the last one is that in which programs' time is counted.
+const PARTS: u32 = 5;
 /// Asking costs too, the more programs there are: an interval is at least so many times as long as that takes.
 const ASKING: u32 = 100;
 
@@ -18,8 +23,14 @@ pub trait Meter: Send {
     /// Nanoseconds of the clock that events' times are of.
     fn now(&self) -> u64;
 
-    /// Nanoseconds of CPU time that tracing has taken so far, in programs and in this process.
-    fn used(&self) -> Result<u64, Error>;
+    /// Nanoseconds of CPU time that this process has taken so far.
+    fn of_process(&self) -> u64;
+
+    /// Begins to count programs' time, or ends it.
+    fn count(&mut self, counts: bool) -> Result<(), Error>;
+
+    /// Nanoseconds that programs have run so far while they were counted.
+    fn of_programs(&self) -> Result<u64, Error>;
 
     /// CPUs that run.
     fn cpus(&self) -> u32;
@@ -126,14 +137,14 @@ impl Shared {
 }
 
 fn run(mut budget: Budget, mut meter: Box<dyn Meter>, shared: &Shared) -> Result<(), Error> {
-    let cpus = f64::from(meter.cpus().max(1));
-    let (mut time, mut used, mut interval) = (meter.now(), meter.used()?, INTERVAL);
-    while shared.pause(interval) {
-        let asked = Instant::now();
-        let (time_now, used_now) = (meter.now(), meter.used()?);
-        interval = INTERVAL.max(ASKING * asked.elapsed());
-        let share = used_now.saturating_sub(used) as f64 / (time_now.saturating_sub(time).max(1) as f64 * cpus);
-        (time, used) = (time_now, used_now);
+    let mut interval = INTERVAL;
+    let (mut time, mut own) = (meter.now(), meter.of_process());
+    loop {
+        let Some((programs, asking)) = counted(meter.as_mut(), interval, shared)? else { return Ok(()) };
+        let (time_now, own_now) = (meter.now(), meter.of_process());
+        let share = programs + share(meter.as_ref(), own_now.saturating_sub(own), time_now.saturating_sub(time));
+        (time, own) = (time_now, own_now);
+        interval = INTERVAL.max(ASKING * asking);
         let Some(outcome) = budget.look(share) else { continue };
         let level = budget.level();
         if outcome != Outcome::Spent {
@@ -141,7 +152,29 @@ fn run(mut budget: Budget, mut meter: Box<dyn Meter>, shared: &Shared) -> Result
         }
         shared.lock().steps.push(Step { time, outcome, level, share });
     }
-    Ok(())
+}
+
+/// Lets an interval pass. Gives the share that programs took of its last part, and how long asking for that takes; none when
+/// it is time to end.
+fn counted(meter: &mut dyn Meter, interval: Duration, shared: &Shared) -> Result<Option<(f64, Duration)>, Error> {
+    let last = interval / PARTS;
+    if !shared.pause(interval - last) {
+        return Ok(None);
+    }
+    meter.count(true)?;
+    let asked = Instant::now();
+    let (began, before) = (meter.now(), meter.of_programs()?);
+    let asking = asked.elapsed();
+    let goes_on = shared.pause(last);
+    let (ended, after) = (meter.now(), meter.of_programs()?);
+    meter.count(false)?;
+    let share = share(meter, after.saturating_sub(before), ended.saturating_sub(began));
+    Ok(goes_on.then_some((share, asking)))
+}
+
+/// The share that nanoseconds of CPU time are of all CPUs' in so many nanoseconds.
+fn share(meter: &dyn Meter, used: u64, elapsed: u64) -> f64 {
+    used as f64 / (elapsed.max(1) as f64 * f64::from(meter.cpus().max(1)))
 }
 
 #[cfg(test)]
@@ -152,11 +185,18 @@ mod tests {
     use super::*;
     use crate::budget::Spares;
 
-    /// Two CPUs, of which tracing takes a tenth until somebody sheds, then nothing.
+    /// Two CPUs, of which programs take a quarter of one, and this process a tenth of one, until somebody sheds.
     struct Pretended {
         started: Instant,
         levels: Arc<Mutex<Vec<Level>>>,
         asked: Arc<AtomicU64>,
+        counts: Arc<Mutex<Vec<bool>>>,
+    }
+
+    impl Pretended {
+        fn is_shed(&self) -> bool {
+            !self.levels.lock().unwrap().is_empty()
+        }
     }
 
     impl Meter for Pretended {
@@ -164,10 +204,18 @@ mod tests {
             self.started.elapsed().as_nanos() as u64
         }
 
-        fn used(&self) -> Result<u64, Error> {
+        fn of_process(&self) -> u64 {
+            if self.is_shed() { 0 } else { self.now() / 10 }
+        }
+
+        fn count(&mut self, counts: bool) -> Result<(), Error> {
+            self.counts.lock().unwrap().push(counts);
+            Ok(())
+        }
+
+        fn of_programs(&self) -> Result<u64, Error> {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            let is_shed = !self.levels.lock().unwrap().is_empty();
-            Ok(if is_shed { 0 } else { self.now() / 5 })
+            Ok(if self.is_shed() { 0 } else { self.now() / 4 })
         }
 
         fn cpus(&self) -> u32 {
@@ -181,11 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_of_all_cpus_and_programs_are_told() {
-        let (levels, asked) = (Arc::<Mutex<Vec<Level>>>::default(), Arc::<AtomicU64>::default());
-        let meter = Pretended { started: Instant::now(), levels: Arc::clone(&levels), asked: Arc::clone(&asked) };
+    fn a_share_is_of_all_cpus_and_programs_are_told_what_to_leave_out() {
+        let (levels, counts) = (Arc::<Mutex<Vec<Level>>>::default(), Arc::<Mutex<Vec<bool>>>::default());
+        let asked = Arc::<AtomicU64>::default();
+        let meter = Pretended {
+            started: Instant::now(),
+            levels: Arc::clone(&levels),
+            asked: Arc::clone(&asked),
+            counts: Arc::clone(&counts),
+        };
         let spares = Spares { stacks: true, events: true };
-        let watch = Watch::spawn((Budget::new(90_000, spares), Box::new(meter))).unwrap();
+        let watch = Watch::spawn((Budget::new(174_000, spares), Box::new(meter))).unwrap();
         while asked.load(Ordering::Relaxed) < 4 {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -196,7 +250,10 @@ mod tests {
             steps.iter().map(|step| (step.outcome, step.level)).collect::<Vec<_>>(),
             [(Outcome::Shed, Level::NoStacks)]
         );
-        assert!((0.099..0.101).contains(&steps[0].share) && steps[0].time > 0, "{steps:?}");
+        assert!((0.1745..0.1755).contains(&steps[0].share) && steps[0].time > 0, "{steps:?}");
+        let counts = counts.lock().unwrap();
+        assert!(counts.len() >= 4 && counts.len() % 2 == 0, "it ends as it began: {counts:?}");
+        assert!(counts.chunks_exact(2).all(|pair| pair == [true, false]), "{counts:?}");
         assert_eq!(watch.take_error(), None);
     }
 }

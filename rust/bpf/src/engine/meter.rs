@@ -21,17 +21,18 @@ use crate::kernel::{clock, cpu};
 /// The map that programs look at, and whose programs they are.
 pub(super) struct KernelMeter {
     /// As long as it is open, the kernel counts.
-    _statistics: OwnedFd,
+    statistics: Option<OwnedFd>,
     programs: Vec<Arc<LoadedProgram>>,
     budget: Map,
     cpus: u32,
 }
 
 impl KernelMeter {
-    /// From now on the kernel counts.
-    pub(super) fn open(programs: Vec<Arc<LoadedProgram>>, budget: Map) -> Result<Self, Error> {
+    /// Of these programs. Refuses where the kernel doesn't count.
+    pub(super) fn new(programs: Vec<Arc<LoadedProgram>>, budget: Map) -> Result<Self, Error> {
+        drop(count_run_times()?);
         let cpus = cpu::online()?.len() as u32;
-        Ok(Self { _statistics: count_run_times()?, programs, budget, cpus })
+        Ok(Self { statistics: None, programs, budget, cpus })
     }
 }
 
@@ -40,9 +41,17 @@ impl Meter for KernelMeter {
         clock::monotonic()
     }
 
-    fn used(&self) -> Result<u64, Error> {
-        let in_programs = self.programs.iter().map(|program| program.run_time()).sum::<Result<u64, Error>>()?;
-        Ok(in_programs + clock::of_process())
+    fn of_process(&self) -> u64 {
+        clock::of_process()
+    }
+
+    fn count(&mut self, counts: bool) -> Result<(), Error> {
+        self.statistics = counts.then(count_run_times).transpose()?;
+        Ok(())
+    }
+
+    fn of_programs(&self) -> Result<u64, Error> {
+        self.programs.iter().map(|program| program.run_time()).sum()
     }
 
     fn cpus(&self) -> u32 {

@@ -173,7 +173,7 @@ impl Engine {
         let (Some(share), Some(map)) = (self.max_overhead, self.maps.take_budget()) else { return Ok(None) };
         let units = self.units.iter().map(|unit| &unit.program);
         let programs = self.follow.programs().chain(units).cloned().collect();
-        Ok(Some((Budget::new(share, self.spares), Box::new(KernelMeter::open(programs, map)?))))
+        Ok(Some((Budget::new(share, self.spares), Box::new(KernelMeter::new(programs, map)?))))
     }
 
     /// Attaches everything. False if functions were refused that another means may do for, which `kernel` then knows.
