@@ -188,6 +188,19 @@ fn samples() {
 }
 
 #[test]
+fn budgets() {
+    let mut kept = good();
+    for share in [json!(null), json!(1), json!(30_000), json!(1_000_000)] {
+        kept["limits"]["max_overhead"] = share;
+        accepts(&kept);
+    }
+    for share in [0, 1_000_001] {
+        kept["limits"]["max_overhead"] = json!(share);
+        refuses(&kept, "limits.max_overhead", "tracing takes 1 to 1000000 millionths");
+    }
+}
+
+#[test]
 fn a_good_spec_passes() {
     accepts(&good());
 }
