@@ -15,7 +15,7 @@ use crate::error::Error;
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Of so many parts of an interval, the last one is that in which programs' time is counted.
 const PARTS: u32 = 5;
-/// Asking costs too, the more programs there are: an interval is at least so many times as long as that takes.
+/// Asking costs too, the more CPUs and programs there are: an interval is at least so many times as long as that takes.
 const ASKING: u32 = 100;
 
 /// What knows the kernel.
@@ -161,10 +161,11 @@ fn counted(meter: &mut dyn Meter, interval: Duration, shared: &Shared) -> Result
     if !shared.pause(interval - last) {
         return Ok(None);
     }
-    meter.count(true)?;
     let asked = Instant::now();
+    meter.count(true)?;
     let (began, before) = (meter.now(), meter.of_programs()?);
-    let asking = asked.elapsed();
+    // The end of the part takes as long.
+    let asking = 2 * asked.elapsed();
     let goes_on = shared.pause(last);
     let (ended, after) = (meter.now(), meter.of_programs()?);
     meter.count(false)?;
