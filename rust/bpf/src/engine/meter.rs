@@ -87,10 +87,38 @@ pub(super) fn spares(spec: &SessionSpec, planned: &[Planned]) -> Spares {
     Spares { stacks: planned.iter().filter_map(of).any(has_stack), events: planned.iter().any(sends) }
 }
 
+/// For whoever wants to read it.
+pub(super) fn explained(millionths: u32, Spares { stacks, events }: Spares) -> String {
+    let steps = [
+        (stacks, "stacks are left empty"),
+        (events, "one event of 2, 4, … 1,024 is sent"),
+        (events, "no event is sent: tables in the kernel and the ledger go on"),
+    ];
+    let steps: Vec<&str> = steps.into_iter().filter(|(spares, _)| *spares).map(|(_, step)| step).collect();
+    let steps = if steps.is_empty() { "there is nothing to leave out".into() } else { steps.join("; then ") };
+    format!("tracing may take {} % of all CPUs' time; beyond it {steps}", f64::from(millionths) / 1e4)
+}
+
 fn is_stack(expr: &Expr) -> bool {
     match expr {
         Expr::Stack { .. } => true,
         Expr::AtStart { value } => is_stack(value),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Spares, explained};
+
+    #[test]
+    fn a_budget_says_what_it_would_leave_out() {
+        let of = |stacks, events| explained(30_000, Spares { stacks, events });
+        assert_eq!(of(false, false), "tracing may take 3 % of all CPUs' time; beyond it there is nothing to leave out");
+        let all = of(true, true);
+        assert!(
+            all.contains("beyond it stacks are left empty; then one event of 2, 4, … 1,024 is sent; then no event")
+        );
+        assert!(!of(true, false).contains("event"));
     }
 }

@@ -285,8 +285,9 @@ impl Engine {
 
     /// What was made of each target: where it is attached, the intermediate form, and the bytecode.
     pub fn explain(&self) -> String {
+        let budget = self.max_overhead.map(|share| meter::explained(share, self.spares));
         let explained = self.planned.iter().map(|planned| planned.explained(|table| self.sizes.explained(table)));
-        explained.collect::<Vec<_>>().join("\n")
+        budget.into_iter().chain(explained).collect::<Vec<_>>().join("\n")
     }
 }
 
