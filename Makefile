@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 DENY := .cache/cargo-deny/bin/cargo-deny
 DENY_VERSION := 0.20
 
-.PHONY: help demo test guest-test check bench bench-compile docs fmt clean build check-rust check-python check-structure
+.PHONY: help demo test guest-test check bench bench-counts bench-compile docs fmt clean build check-rust check-python check-structure
 
 help:  ## Show the tasks.
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -66,7 +66,7 @@ check-python: build
 	$(BIN)/mypy
 	$(BIN)/mypy --strict examples .ci/structure.py .ci/schema.py tests/typing lab
 	$(BIN)/pyright
-	$(BIN)/python -m mypy.stubtest spile._native
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml spile._native
 
 check-structure: build
 	@$(BIN)/python .ci/structure.py
@@ -86,6 +86,10 @@ bench: build  ## Price every step of an event's road beside its peers, bpftrace 
 		.ci/need 'command -v perf' linux-perf ;;
 	esac
 	$(BIN)/python benches/run.py $(BENCH_ARGS)
+
+bench-counts: build  ## Count the hot loops' instructions, and fail where they are more than in benches/counts.json allows.
+	@.ci/need 'command -v valgrind' valgrind
+	$(BIN)/python benches/counts.py $(BENCH_ARGS)
 
 # BENCH_ARGS='--targets kernel/ mm/ --rounds 7' and so on: benches/kernel_compile/__init__.py says more.
 bench-compile: build  ## Trace a kernel's compile in full, by spile and by each peer, and write a report (an hour and more).

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import recording
+import rust_example
 from decode_dispatch import _cost, _count
 from price import Price, Row, Skipped, Target, alternate, typical
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "target" / "release" / "examples" / "table_costs"
 #: Events of a stream that is read so many times over, of so many processes.
 EVENTS, REPEATS, PIDS = 300_000, 10, 64
 #: Rows that are merged into tables of so many keys; keys of a table whose memory is told.
@@ -39,7 +38,7 @@ print((resident() - before) / count)
 def rows(*, tiny: bool = False) -> Iterator[Row]:
     """The prices of each of these."""
     yield from _recorded(tiny)
-    binary = _example(tiny)
+    binary = rust_example.built("table_costs", tiny=tiny)
     if isinstance(binary, str):
         yield Skipped("merge rows of the kernel's tables", binary)
         yield Skipped("memory of a key", binary)
@@ -99,17 +98,6 @@ def _check(data: bytes, theirs: dict[tuple[int, int], int]) -> None:
     ours = [(pid, count) for (pid, _stack), count in engine.table(0, 0).items()]
     if sorted(ours) != sorted((pid, count) for (pid, _stack), count in theirs.items()):
         raise SystemExit("aggregation: the two sides count differently; their prices can't be compared")
-
-
-def _example(tiny: bool) -> Path | str:
-    """The example's binary, or why there is none. A tiny run takes minutes for nothing."""
-    if not tiny:
-        command = ["cargo", "build", "--release", "--quiet", "--locked", "-p", "spile-core", "--example", EXAMPLE.name]
-        try:
-            subprocess.run(command, cwd=ROOT, check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            return f"its example can't be built: {error}"
-    return EXAMPLE if EXAMPLE.exists() else f"{EXAMPLE.name} is not built: cargo build --release --example"
 
 
 def _told(binary: Path, *arguments: object) -> dict[str, Any]:

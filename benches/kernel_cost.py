@@ -32,6 +32,7 @@ PERF_EVENT = "raw_syscalls:sys_enter"
 FOLLOWED = "session for a process"
 RING_BUFFER = "spile by BPF ring buffers"
 QUEUE = 1 << 30
+NO_TRACEFS = "no tracefs is mounted (mount -t tracefs nodev /sys/kernel/tracing)"
 
 
 @dataclass
@@ -78,14 +79,15 @@ def rows(*, tiny: bool = False) -> Iterator[Row]:
 
 def _peers() -> Iterator[tuple[Side, str | None]]:
     """Each, and why it can't be had."""
+    unmounted = None if tracefs() else NO_TRACEFS
     for side, program, package in (
         (Side("bpftrace printf", _bpftrace), "bpftrace", "bpftrace"),
         (Side("perf record", _perf), "perf", "linux-perf"),
     ):
-        yield side, None if shutil.which(program) else f"no {program} here; Debian's package is {package}"
+        reason = None if shutil.which(program) else f"no {program} here; Debian's package is {package}"
+        yield side, reason or unmounted
     yield Side(RING_BUFFER, _ring_buffer), None
-    reason = None if _tracefs() else "no tracefs is mounted (mount -t tracefs nodev /sys/kernel/tracing)"
-    yield Side("ftrace", _ftrace), reason
+    yield Side("ftrace", _ftrace), unmounted
 
 
 def turn(storm: Storm, side: Side, calls: int, rounds: int, keys: int = 0) -> None:
@@ -177,9 +179,9 @@ def _stat(report: str, kind: str) -> int:
 @contextmanager
 def _ftrace(side: Side, process: int) -> Iterator[None]:
     """The kernel's own ring, read by nobody: large enough for the turn. In an instance of its own."""
-    tracefs = _tracefs()
-    assert tracefs is not None
-    instance = tracefs / "instances" / f"spile-bench-{os.getpid()}"
+    place = tracefs()
+    assert place is not None
+    instance = place / "instances" / f"spile-bench-{os.getpid()}"
     instance.mkdir()
     try:
         (instance / "buffer_size_kb").write_text("65536")
@@ -197,7 +199,8 @@ def _ftrace(side: Side, process: int) -> Iterator[None]:
         instance.rmdir()
 
 
-def _tracefs() -> Path | None:
+def tracefs() -> Path | None:
+    """Where it is mounted, writable; none where it isn't. Every peer needs it; spile does not."""
     for place in (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing")):
         if os.access(place / "instances", os.W_OK):
             return place

@@ -14,7 +14,7 @@ from pathlib import Path
 import machine
 from price import Row, markdown, table
 
-BENCHES = ("decode_dispatch", "aggregation", "stap_pipe", "kernel_cost", "kernel_tables", "startup")
+BENCHES = ("decode_dispatch", "aggregation", "merging", "stap_pipe", "kernel_cost", "kernel_tables", "startup")
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 
 

@@ -128,7 +128,7 @@ class Feed:
             for index, (name, fields) in enumerate(zip(self.names, self.probes, strict=True))
         ]
 
-    def explain(self) -> str:
+    def explain(self, code: bool, /) -> str:
         return "explained"
 
     def table(self, probe: int, aggregate: int) -> Any:

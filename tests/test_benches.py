@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def test_decoding_is_priced_beside_a_loop_that_counts_the_same() -> None:
         "decode, call a handler",
         "call a handler",
         "two columns of a batch",
+        "a batch by Arrow",
         "decode, two columns",
         "decode, two columns",
     ]
@@ -46,6 +48,11 @@ def test_aggregating_is_priced_beside_polars() -> None:
     priced = rows("aggregation")
     assert [row["peer_name"] for row in priced[:2]] == ["30 million/s", "polars group_by"]
     assert all("reason" in row or row["spile"] > 0 for row in priced)
+
+
+def test_order_is_priced_beside_none() -> None:
+    (priced,) = rows("merging")
+    assert "reason" in priced or priced["spile"] > priced["peer"] > 0
 
 
 def test_a_scripts_stream_is_priced_beside_cat_and_a_loop_that_counts_the_same() -> None:
@@ -84,3 +91,18 @@ def test_an_unknown_bench_is_refused_with_those_that_there_are() -> None:
     done = subprocess.run([sys.executable, str(RUN), "speed"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "decode_dispatch" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_loop_that_got_slower_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    counts = importlib.import_module("counts")
+    assert set(json.loads(counts.BASELINE.read_text())["instructions"]) == set(counts.LOOPS)
+    assert counts.beyond({"a": 106, "b": 104, "c": 1}, {"a": 100, "b": 100}) == ["a", "c"]
+
+
+@pytest.mark.live
+def test_the_soak_adds_up() -> None:
+    soak = [sys.executable, str(RUN.with_name("soak.py")), "--seconds", "2", "--keys", "500"]
+    done = subprocess.run(soak, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "taken " in done.stdout

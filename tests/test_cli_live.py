@@ -349,3 +349,43 @@ def test_columns_of_numbers_go_into_a_pipe() -> None:
 def test_values_that_are_no_numbers_are_refused() -> None:
     done = spile("sum", READ, "comm")
     assert done.returncode == 2 and "sum() takes a number" in done.stderr
+
+
+def test_explain_says_where_counts_are_kept_and_why() -> None:
+    done = spile("explain", "count", "raw_syscalls:sys_enter", "--by", "comm,kstack")
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first == "tracepoint:raw_syscalls:sys_enter (probe sys_enter)"
+    assert "  +16 by[0][0]: string" in rest
+    kept = re.search(
+        r"^aggregate 0 is kept in the kernel: .* slots of 40 bytes .* (\d+) bytes together$", done.stdout, re.M
+    )
+    assert kept is not None and 0 < int(kept[1]) <= 32 << 20
+    assert "block0:" not in done.stdout
+    with_code = spile("explain", "--code", "trace", GETPPID, "--capture", "pid").stdout
+    assert "block0:" in with_code and "call bpf_" in with_code
+    unbounded = spile("explain", "count", "sched:sched_process_exec", "--by", "arg.filename")
+    assert "aggregate 0 is counted over the event stream: a string has no size" in unbounded.stdout
+
+
+def test_explain_starts_no_script_s_session(tmp_path: Path) -> None:
+    declared = "import spile\nsession = spile.Session()\nsession.tracepoint('sched:sched_switch').count()\n"
+    for name, ending in (("left", ""), ("own", "session.run(duration=60)\nprint('never')\n")):
+        script = tmp_path / f"{name}.py"
+        script.write_text(declared + ending)
+        done = spile("explain", "run", str(script))
+        assert done.returncode == 0, done.stderr
+        assert f"declared at {script}:3" in done.stdout and "kept in the kernel" in done.stdout
+        assert "never" not in done.stdout
+
+
+def test_explain_names_what_it_can_explain() -> None:
+    done = spile("explain", "doctor")
+    assert (
+        done.returncode == 2 and "'doctor' is no command that can be explained; these can: avg, count," in done.stderr
+    )
+
+
+def test_an_error_of_the_command_line_names_no_file() -> None:
+    done = spile("count", "sched:sched_switch", "--by", "arg.prev_pidd")
+    assert done.returncode != 0 and ".py" not in done.stderr, done.stderr

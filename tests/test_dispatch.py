@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -136,3 +137,39 @@ def test_a_handler_may_dispatch_by_the_same_dispatcher() -> None:
     dispatcher = _native.Dispatcher({1: [(handler, [0])]})
     dispatcher.dispatch(batch)
     assert depths == [5000, 5001, 5002, 5000, 5001, *range(5003, 5040)]
+
+
+def test_threads_share_a_dispatcher_a_batch_and_an_engine() -> None:
+    """With a lock of the interpreter's they take turns; without one (free-threaded CPython) they run at once."""
+    stream = b"".join(read(at, at * 7919 % 6000) for at in range(20_000))
+    engine = started(stream)
+    first = engine.next_batch(5)
+    assert first is not None
+    by_thread = threading.local()
+    sums = list[tuple[int, int]]()
+
+    def handle(value: int, at: int) -> None:
+        by_thread.values += value
+        by_thread.times += at
+
+    dispatcher = _native.Dispatcher({1: [(handle, [0, "time"])]})
+
+    def work() -> None:
+        by_thread.values = by_thread.times = 0
+        # All of them see the first batch; of the others each is somebody's.
+        dispatcher.dispatch(first)
+        while (batch := engine.next_batch(5)) is not None:
+            dispatcher.dispatch(batch)
+        sums.append((by_thread.values, by_thread.times))
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    everything = range(20_000)
+    repeated = len(threads) - 1
+    assert sum(times for _, times in sums) == sum(everything) + repeated * sum(event.time for event in first)
+    assert sum(values for values, _ in sums) == sum(at * 7919 % 6000 for at in everything) + repeated * sum(
+        event.value for event in first
+    )

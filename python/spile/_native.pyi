@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Self, final, overload
 
+import pandas
+import polars
+import pyarrow
 from typing_extensions import disjoint_base
 
 __version__: str
@@ -141,7 +144,10 @@ class Columns(Mapping[str, list[Any]]):
     """Columns of one schema: the fields by name, converted when they are asked for; times and cpus beside them.
 
     ``columns["pid"]`` is a list of Python's objects, ``columns.buffer("pid")`` an array that nothing was made for:
-    ``numpy.asarray`` and ``pyarrow.py_buffer`` take it without a copy.
+    ``numpy.asarray`` and ``pyarrow.py_buffer`` take it without a copy. Whoever speaks Arrow's PyCapsule interface has
+    all of it, also as a data frame (`to_polars`, `to_pandas`, `to_arrow`): ``time`` (uint64, ns) and ``cpu`` (uint16),
+    integers in their own size, strings as UTF-8 (U+FFFD for what isn't), names as a dictionary, stacks as
+    lists of addresses (uint64, innermost first); null for what could not be read.
     """
 
     @property
@@ -159,6 +165,18 @@ class Columns(Mapping[str, list[Any]]):
         """
     def valid(self, name: str) -> memoryview | None:
         """For each of a column's integers whether it could be read; None where all could. Raises as `buffer` does."""
+    def to_arrow(self) -> pyarrow.Table:
+        """A `pyarrow.Table`, without a copy. Raises ImportError without pyarrow."""
+    def to_polars(self) -> polars.DataFrame:
+        """A `polars.DataFrame`, without a copy. Raises ImportError without polars."""
+    def to_pandas(self) -> pandas.DataFrame:
+        """A `pandas.DataFrame`. Raises ImportError without pandas and pyarrow."""
+    def __arrow_c_schema__(self) -> object:
+        """The columns' names and types, for whoever speaks Arrow's PyCapsule interface."""
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]:
+        """All columns, as an array of structures. A wish for other types is left to whoever has it."""
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The same, as a stream of one batch."""
     def __len__(self) -> int:
         """The number of columns."""
 
@@ -295,8 +313,8 @@ class Engine:
         """What was lost of which no single probe is known, by name, and what a replay says of its recording's end."""
     def events(self) -> list[dict[str, Any]]:
         """The kinds of event: `id`, `probe` and `target` (indexes), `name`, `fields` (names and types, in order)."""
-    def explain(self) -> str:
-        """What was made of the spec: intermediate form and bytecode of each program."""
+    def explain(self, code: bool) -> str:
+        """What was made of the spec; with `code` the intermediate form and the bytecode of each program too."""
     def table(self, probe: int, aggregate: int) -> NativeTable: ...
     def add_pid(self, pid: int) -> None:
         """Lets one more process through the target filter."""

@@ -8,6 +8,7 @@ the script that declared it; whether targets and fields exist is told when the s
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
@@ -50,6 +51,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 BatchHandler = TypeVar("BatchHandler", bound="Callable[[Batch], Any]")
 
 _PACKAGE = __file__.removesuffix("probe.py")
+_COMMANDS = _PACKAGE + "cli" + os.sep
 
 
 class Owner(Protocol):
@@ -258,9 +260,14 @@ class Probe(Aggregating, Generic[E_co]):
 
 
 def caller() -> str | None:
-    """File and line of the innermost code outside of this package: where a script declared something."""
+    """File and line of the innermost code outside of this package: where a script declared something.
+
+    None where it was the command line.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        if frame.f_code.co_filename.startswith(_COMMANDS):
+            return None
         frame = frame.f_back
     return None if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

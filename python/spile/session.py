@@ -315,16 +315,17 @@ class Session(Recordable):
             spec = self._resolve(os.getpid() if self._command is not None else None)
             self._wiring.plan(self, self._engine(spec).events(), spec)
 
-    def explain(self) -> str:
-        """What the engine made of the description: intermediate form and bytecode of each program.
+    def explain(self, *, code: bool = False) -> str:
+        """What the engine makes of the description: how each probe is attached, what an event of it holds, where each
+        aggregate is kept, in how much memory, and why not in the kernel. Before that, what a pattern left out and why.
 
-        Before that, what a pattern left out and why.
+        With `code`, each program too, in its intermediate form and as bytecode; after the session's end it is gone.
         """
         left_out = {reason for probe in self._probes if (reason := left_out_of(probe.targets))}
         if self._running is not None:
-            text = self._running.engine.explain()
+            text = self._running.engine.explain(code)
         else:
-            text = self._engine(self._resolve(os.getpid() if self._command is not None else None)).explain()
+            text = self._engine(self._resolve(os.getpid() if self._command is not None else None)).explain(code)
         return "\n".join([*sorted(left_out), text])
 
     def script(self) -> str:

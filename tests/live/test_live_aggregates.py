@@ -69,8 +69,7 @@ def test_every_aggregate_has_what_the_calls_were_given(descriptor: int) -> None:
     found = {name: states(aggregate) for name, aggregate in made.items()}
     for whence, offsets in by_whence.items():
         hits, least, most = len(offsets), min(offsets), max(offsets)
-        # The kernel's part of a sum has 64 bits.
-        total = (sum(offsets) + (1 << 63)) % (1 << 64) - (1 << 63)
+        total = sum(offsets)
         assert [found[name][whence] for name in ("count", "sum", "min", "max")] == [hits, total, least, most]
         assert found["avg"][whence] == (hits, total)
         assert found["stats"][whence] == (hits, total, least, most)
@@ -116,3 +115,17 @@ def test_what_is_taken_adds_up(descriptor: int) -> None:
     taken.update(dict(sums.take()))
     assert dict(taken) == {0: 20 * sum(offset for offset, _ in SEEKS[:100])}
     assert sums.hits == 2000
+
+
+def test_sums_past_64_bits_are_whole_wherever_they_are_kept(descriptor: int) -> None:
+    seeks = [((1 << 62) + each, 3) for each in range(40)] + [(-(1 << 62) - each, 3) for each in range(9)]
+    for tables in (32 << 20, 0):
+        session = spile.Session(pid=os.getpid(), tables=tables)
+        calls = session.tracepoint(LSEEK, where=arg.fd == descriptor)
+        total, mean = calls.sum(arg.offset), calls.avg(arg.offset)
+        with session:
+            seek(descriptor, seeks)
+            session.stop()
+        offsets = [offset for offset, _ in seeks]
+        assert total.value == sum(offsets) and mean.value == pytest.approx(sum(offsets) / len(offsets))
+        assert session.losses.balance == 0

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+import threading
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spile
-from spile import comm, kstack, pid, probe_name, string, tid
+from spile import arg, at_start, comm, elapsed, kstack, pid, probe_name, string, tid
 from workload import GETPPID, call, calls
 
 pytestmark = pytest.mark.live
+
+LIBC = ctypes.CDLL(None)
+GETPRIORITY = 140 if os.uname().machine == "x86_64" else 141
 
 
 def test_counts_are_kept_in_the_kernel() -> None:
@@ -33,7 +41,7 @@ def test_counts_are_kept_in_the_kernel() -> None:
 def test_the_same_over_the_event_stream() -> None:
     session = spile.Session(command=[*calls(300)])
     opened = session.tracepoint("syscalls:sys_enter_openat")
-    by_path = opened.count(by=string(spile.arg.filename))
+    by_path = opened.count(by=string(arg.filename))
     by_stack = opened.count(by=kstack)
     session.run()
     # A path on a page that is not in memory can't be read.
@@ -57,6 +65,29 @@ def test_what_is_taken_adds_up(bursts: list[int], tables: int) -> None:
             assert taken.total() == mine.total
     taken.update(dict(mine.take()))
     assert taken.total() == sum(bursts) == session.losses.total.hits
+
+
+@pytest.mark.parametrize("tables", [32 << 20, 1 << 14, 0])
+def test_a_span_s_keys_are_of_its_start_and_its_end(tables: int) -> None:
+    # getpriority(2) refuses these classes, and looks no further.
+    session = spile.Session(pid=os.getpid(), tables=tables)
+    mine = (arg.id == GETPRIORITY) & (tid == threading.get_native_id())
+    start = session.tracepoint("raw_syscalls:sys_enter", where=mine)
+    end = session.tracepoint("raw_syscalls:sys_exit", where=mine)
+    span = session.span(start, end)
+    by_class = span.count(by=(at_start(arg.args[0]), at_start(comm), arg.ret))
+    longest, times = span.max(elapsed), span.hist(elapsed, by=at_start(arg.args[0]))
+    assert ("aggregate 0 is kept in the kernel" in session.explain()) == (tables > 0)
+    before = time.monotonic_ns()
+    with session:
+        for number in range(1000):
+            LIBC.syscall(GETPRIORITY, 1000 + number % 7, 0)
+    classes = Counter(1000 + number % 7 for number in range(1000))
+    name = Path("/proc/self/comm").read_text().strip()
+    assert dict(by_class) == {(which, name, -errno.EINVAL): hits for which, hits in classes.items()}
+    assert {which: histogram.total for which, histogram in times.items()} == classes
+    assert 0 < longest.value < time.monotonic_ns() - before
+    assert session.losses.balance == 0
 
 
 def test_no_memory_for_tables_is_no_loss() -> None:

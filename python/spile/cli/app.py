@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 import spile
-from spile.cli import accumulate, count, doctor, list_probes, losses, record, replay, run, trace
+from spile.cli import accumulate, count, doctor, explain, list_probes, losses, record, replay, run, trace
 from spile.cli.output import complain
 
 
@@ -53,5 +53,6 @@ main.add_command(count.command)
 for command in accumulate.commands():
     main.add_command(command)
 main.add_command(trace.command)
+main.add_command(explain.command)
 main.add_command(record.command)
 main.add_command(replay.command)

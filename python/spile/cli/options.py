@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -80,13 +82,40 @@ def engine(function: Function) -> Function:
     return click.option("--engine", type=choices, default="auto", help="What traces; auto is bpf.")(function)
 
 
-def printed(session: spile.Session, *, script: bool, command: bool) -> bool:
-    """Prints what `--print-command` and `--print-script` ask for. Says whether one of them did."""
+@dataclass(frozen=True, slots=True)
+class Explaining:
+    """What `spile explain` gives to the command behind it: explain the session that you declare, and don't start it."""
+
+    code: bool
+
+
+@contextmanager
+def explained_at_start() -> Iterator[None]:
+    """A script that starts its session itself: where `spile explain` runs it, it ends there, explained."""
+    if click.get_current_context().find_object(Explaining) is None:
+        yield
+        return
+    # Imported here, for it takes its time.
+    from unittest.mock import patch
+
+    def start(session: spile.Session) -> None:
+        printed(session)
+        raise SystemExit(0)
+
+    with patch.object(spile.Session, "start", start):
+        yield
+
+
+def printed(session: spile.Session, *, script: bool = False, command: bool = False) -> bool:
+    """Prints what `--print-command`, `--print-script` and `spile explain` ask for. Says whether one of them did."""
+    explaining = click.get_current_context().find_object(Explaining)
+    if explaining is not None:
+        click.echo(session.explain(code=explaining.code).rstrip("\n"))
     if command:
         click.echo(shlex.join(session.command_line()))
     if script:
         click.echo(session.script(), nl=False)
-    return script or command
+    return script or command or explaining is not None
 
 
 def session(command: str | None, pid: int | None, engine: str = "auto") -> spile.Session:

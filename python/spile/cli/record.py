@@ -57,6 +57,8 @@ def command(
         fields = expressions.fields_of(probe)
         capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)
         session.probe(probe, capture=capture, where=expressions.condition(where, fields), sample=sample)
+    if options.printed(session):
+        return
     session.record(output, compress=not raw)
     try:
         session.run(duration=duration)

@@ -40,9 +40,10 @@ def command(script: str, arguments: tuple[str, ...], duration: float | None, lim
     sys.argv = [script, *arguments]
     sys.path.insert(0, str(Path(script).resolve().parent))
     try:
-        names = runpy.run_path(script, run_name="__main__")
+        with options.explained_at_start():
+            names = runpy.run_path(script, run_name="__main__")
         session = left_alone(script, names)
-        if session is not None:
+        if session is not None and not options.printed(session):
             named = {name: value for name, value in names.items() if name.startswith("on_")}
             session.run(handlers=named or None, duration=duration, limit=limit)
     except Exception as error:
@@ -52,7 +53,7 @@ def command(script: str, arguments: tuple[str, ...], duration: float | None, lim
             raise
         traceback.print_exception(error.with_traceback(own))
         raise SystemExit(1) from None
-    if session is not None:
+    if session is not None and session.ended_by is not None:
         report(session)
         raise SystemExit(options.exit_status(session))
 

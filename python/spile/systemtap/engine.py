@@ -204,9 +204,9 @@ class SystemtapEngine:
         told |= {"transport_failures": said.transport, "skipped_hits": skipped, "failed_handlers": said.errors}
         return told, (*warnings, *self._process.warnings())
 
-    def explain(self) -> str:
-        """The command line and the script."""
-        return f"# {command(self.script, self.options)}\n{self.script.text}"
+    def explain(self, code: bool, /) -> str:
+        """The command line, and with `code` the script."""
+        return f"# {command(self.script, self.options)}\n{self.script.text if code else ''}"
 
     @property
     def lost_children(self) -> int:

@@ -7,12 +7,12 @@ for each row where the form allows that.
 
 from __future__ import annotations
 
-import importlib
 import json
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from spile.enums import NamedInt
+from spile.packages import wanted
 from spile.table.keys import is_stack, parts_of, plain, readable
 
 if TYPE_CHECKING:
@@ -46,17 +46,17 @@ class Convertible:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A `pandas.DataFrame`. Raises ImportError without pandas."""
-        made: pandas.DataFrame = _package("pandas", "to_pandas").DataFrame(columns(self._now()))
+        made: pandas.DataFrame = wanted("pandas", "to_pandas").DataFrame(columns(self._now()))
         return made
 
     def to_polars(self) -> polars.DataFrame:
         """A `polars.DataFrame`. Raises ImportError without polars."""
-        made: polars.DataFrame = _package("polars", "to_polars").DataFrame(_fitting(columns(self._now())))
+        made: polars.DataFrame = wanted("polars", "to_polars").DataFrame(_fitting(columns(self._now())))
         return made
 
     def to_arrow(self) -> pyarrow.Table:
         """A `pyarrow.Table`. Raises ImportError without pyarrow."""
-        arrow = _package("pyarrow", "to_arrow")
+        arrow = wanted("pyarrow", "to_arrow")
         named = _fitting(columns(self._now()))
         # Told its type, for what is guessed from the first numbers may be too small for the next.
         unsigned = {name for name, column in named.items() if _is_unsigned(column)}
@@ -141,10 +141,3 @@ def _plain_members(record: Any) -> dict[str, Any]:
 
 def _plain_items(items: list[Any]) -> list[Any]:
     return [{name: plain(value) for name, value in item.items()} for item in items]
-
-
-def _package(name: str, method: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(f"{method}() needs {name}: pip install {name}", name=name) from error

@@ -77,12 +77,16 @@ fn by_one() -> (usize, Duration) {
     let map = filled();
     let mut counts: HashMap<u32, u64> = HashMap::new();
     let start = Instant::now();
-    let mut key = [0; 4];
-    while bpf::next_key(map.fd(), None, &mut key).unwrap() {
+    let (mut key, mut next) = ([0; 4], [0; 4]);
+    let mut is_there = bpf::next_key(map.fd(), None, &mut key).unwrap();
+    while is_there {
+        // Before this one is removed, or the search for the next would begin anew, and take for ever.
+        is_there = bpf::next_key(map.fd(), Some(&key), &mut next).unwrap();
         let mut value = [0; 8];
         bpf::lookup(map.fd(), &key, &mut value).unwrap();
         bpf::delete(map.fd(), &key).unwrap();
         *counts.entry(u32::from_ne_bytes(key)).or_default() += u64::from_ne_bytes(value);
+        key = next;
     }
     (counts.len(), start.elapsed())
 }

@@ -69,7 +69,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
 fn traced(spec: &SessionSpec) -> (f64, u64) {
     let mut engine = Engine::prepare(spec).unwrap();
     if std::env::args().any(|argument| argument == "--explain") {
-        println!("{}", engine.explain());
+        println!("{}", engine.explain(true));
     }
     let mut merge = Merge::new(engine.sources().unwrap(), engine.layouts(), Arc::default());
     engine.start().unwrap();

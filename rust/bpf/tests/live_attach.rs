@@ -47,7 +47,7 @@ fn where_attaching_fails_the_next_means_is_taken() {
         let mut explained = String::new();
         let captures = [("tid", fact(Context::Tid))];
         let outcome = run(&of_this_process(vec![probe(target.clone(), &captures, None)]), |engine| {
-            explained = engine.explain();
+            explained = engine.explain(false);
             read_nothing(100);
         });
         outcome.check();
@@ -72,7 +72,7 @@ fn where_attaching_fails_the_next_means_is_taken() {
     let outcome = try_until(Duration::from_secs(20), || {
         let mut engine = Engine::prepare(&of_this_process(vec![probe(function("vfs_read"), &[], None)])).unwrap();
         engine.start().unwrap();
-        engine.explain().contains("attached as Trampoline")
+        engine.explain(false).contains("attached as Trampoline")
     });
     assert!(outcome, "detaching goes on behind the scenes, and ends");
 }

@@ -39,7 +39,12 @@ fn a_classic_tracepoint_is_served_raw_only_where_nothing_differs() {
         (false, ProbeSpec { capture: Capture::All, ..probe(sys_enter(), &[], mine()) }),
     ] {
         let outcome = run(&of_this_process(vec![probe]), |engine| {
-            assert_eq!(engine.explain().contains("attached as RawTracepoint"), is_raw, "{}", engine.explain());
+            assert_eq!(
+                engine.explain(false).contains("attached as RawTracepoint"),
+                is_raw,
+                "{}",
+                engine.explain(false)
+            );
             getppid_storm(CALLS);
         });
         outcome.check();
@@ -48,7 +53,7 @@ fn a_classic_tracepoint_is_served_raw_only_where_nothing_differs() {
     }
     let switch = probe(tracepoint("sched", "sched_switch"), &[("stack", stack(StackSpace::Kernel))], None);
     let outcome = run(&of_this_process(vec![switch]), |engine| {
-        assert!(engine.explain().contains("attached as RawTracepoint"));
+        assert!(engine.explain(false).contains("attached as RawTracepoint"));
         std::thread::sleep(std::time::Duration::from_millis(5));
     });
     let mut names = KernelNames::read();
@@ -180,7 +185,7 @@ fn programs_are_explained() {
     let of = |transport| {
         let mut spec = of_this_process(vec![probe(raw_tracepoint("sys_enter"), &[("id", arg("id"))], None)]);
         spec.limits.transport = transport;
-        spile_bpf::engine::Engine::prepare(&spec).unwrap().explain()
+        spile_bpf::engine::Engine::prepare(&spec).unwrap().explain(true)
     };
     let head = "raw_tracepoint:sys_enter (probe sys_enter, declared at script.py:7)";
     let rings = [

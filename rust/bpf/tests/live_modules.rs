@@ -57,7 +57,7 @@ fn a_module_s_function_has_names_and_types() {
             let mut explained = String::new();
             let outcome =
                 run(&of_this_process(vec![by(attach, probe(function(&spelled), &captures, None))]), |engine| {
-                    explained = engine.explain();
+                    explained = engine.explain(false);
                     seek(&mut file);
                 });
             outcome.check();

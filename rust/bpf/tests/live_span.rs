@@ -134,7 +134,7 @@ fn a_classic_end_runs_before_a_raw_start() {
     let cpu = || fact(Context::Cpu);
     let outcome =
         run(&everything(vec![start, end, span(vec![side(0, cpu())], vec![side(1, cpu())], &captures)]), |engine| {
-            assert!(engine.explain().contains("attached as Tracepoint"), "{}", engine.explain());
+            assert!(engine.explain(false).contains("attached as Tracepoint"), "{}", engine.explain(false));
             (0..50).for_each(|_| sleep(1));
         });
     outcome.check();

@@ -43,7 +43,7 @@ fn every_call_is_counted_in_the_kernel() {
     let mine = all(vec![is(arg("id"), libc::SYS_getppid), is(fact(Context::Tid), tid())]);
     let counted = counted(probe(raw_tracepoint("sys_enter"), &[], Some(mine)), vec![fact(Context::Pid)]);
     let mut live = Live::begin(&everything(vec![counted]));
-    assert!(live.engine.explain().contains("aggregate 0 is kept in the kernel"), "{}", live.engine.explain());
+    assert!(live.engine.explain(false).contains("aggregate 0 is kept in the kernel"), "{}", live.engine.explain(false));
     getppid_storm(CALLS);
     live.drain();
     let key = [Part::Unsigned(std::process::id().into())];

@@ -1,12 +1,15 @@
-//! Columns of the events of one kind, converted when they are asked for: to lists of objects, or to arrays of integers.
+//! Columns of the events of one kind, converted when they are asked for: to lists of objects, to arrays of integers,
+//! or to Arrow's.
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyList, PyMemoryView, PyString};
+use pyo3::types::{PyCapsule, PyIterator, PyList, PyMemoryView, PyString};
 use spile_core::columns::Integers;
 
+use crate::arrow;
 use crate::batch::Shared;
 use crate::buffer::Array;
 use crate::kinds::{Field, Kind};
@@ -34,6 +37,10 @@ impl Columns {
             let name = &field.name.text;
             PyTypeError::new_err(format!("{name} holds no integers, so it is no array; columns[{name:?}] is a list"))
         })
+    }
+
+    fn records(&self) -> PyResult<RecordBatch> {
+        arrow::batch(&self.shared, self.kind()?, &self.indexes)
     }
 
     fn events(&self) -> impl Iterator<Item = spile_core::event::Event<'_>> {
@@ -80,6 +87,44 @@ impl Columns {
             list.append(context.field(py, field, &event)?)?;
         }
         Ok(list)
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        // A producer may leave a wish for other types to whoever has it.
+        let _ = requested_schema;
+        arrow::array(py, self.records()?)
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        arrow::stream(py, self.records()?)
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let nothing = Self::new(Arc::clone(&self.shared), self.id, Vec::new());
+        arrow::schema(py, &nothing.records()?)
+    }
+
+    fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arrow::framed(slf, "to_arrow")
+    }
+
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arrow::framed(slf, "to_polars")
+    }
+
+    fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arrow::framed(slf, "to_pandas")
     }
 
     fn __contains__(&self, name: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -147,7 +147,7 @@ impl Engine {
         }
         if let Origin::Bpf(bpf) = &mut *origin {
             bpf.detach();
-            let (rows, children, explained) = (bpf.ledger(), bpf.lost_children(), bpf.explain());
+            let (rows, children, explained) = (bpf.ledger(), bpf.lost_children(), bpf.explain(false));
             let last = rows.as_ref().cloned().unwrap_or_default();
             let lost_children = children.as_ref().copied().unwrap_or_default();
             outcome = outcome.and(rows.map(drop)).and(children.map(drop)).and(self.tape.close(&last, lost_children));
@@ -400,9 +400,9 @@ impl Engine {
         self.outlets.layouts.iter().map(event).collect()
     }
 
-    fn explain(&self, py: Python<'_>) -> String {
+    fn explain(&self, py: Python<'_>, code: bool) -> String {
         py.detach(|| match &*self.lock() {
-            Origin::Bpf(bpf) => bpf.explain(),
+            Origin::Bpf(bpf) => bpf.explain(code),
             Origin::Stopped(.., explained) => explained.clone(),
             Origin::Streams(_) => String::new(),
         })

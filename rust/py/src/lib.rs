@@ -4,6 +4,7 @@
 //! what each looks like from the other side.
 
 mod accumulated;
+mod arrow;
 mod batch;
 mod buffer;
 mod calls;

@@ -283,11 +283,15 @@ impl Engine {
         self.follow.programs().chain(units).map(|program| program.id()).collect()
     }
 
-    /// What was made of each target: where it is attached, the intermediate form, and the bytecode.
-    pub fn explain(&self) -> String {
+    /// What was made of each target: where it is attached, what its events hold, where its aggregates are kept and why; with
+    /// `code` its program too, in the intermediate form and as bytecode. Before that, what a budget would leave out.
+    pub fn explain(&self, code: bool) -> String {
+        let explained = |planned: &Planned| {
+            let text = planned.explained(|table| self.sizes.explained(table));
+            if code { text + &planned.code() } else { text }
+        };
         let budget = self.max_overhead.map(|share| meter::explained(share, self.spares));
-        let explained = self.planned.iter().map(|planned| planned.explained(|table| self.sizes.explained(table)));
-        budget.into_iter().chain(explained).collect::<Vec<_>>().join("\n")
+        budget.into_iter().chain(self.planned.iter().map(explained)).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -156,7 +156,7 @@ impl Planned {
         }
         if let Some(layout) = layout {
             for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
-                let _ = writeln!(text, "  +{} {}: {:?}", slot.offset.unwrap_or(0), field.name, field.ty);
+                let _ = writeln!(text, "  +{} {}: {}", slot.offset.unwrap_or(0), field.name, field.ty.spelling());
             }
         }
         for (index, table) in self.tables.iter().enumerate() {
@@ -165,7 +165,12 @@ impl Planned {
                 Err(reason) => writeln!(text, "aggregate {index} is counted over the event stream: {reason}"),
             };
         }
-        text + self.program.ir_text() + &self.program.disassembly()
+        text
+    }
+
+    /// Its program, in both forms.
+    pub(super) fn code(&self) -> String {
+        self.program.ir_text().to_owned() + &self.program.disassembly()
     }
 }
 

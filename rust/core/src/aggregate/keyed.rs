@@ -116,8 +116,8 @@ impl<A: Accumulator> Keyed<A> {
     }
 }
 
-/// Not by an entry, which would make room for a new key each time.
-#[inline]
+/// Not by an entry, which would make room for a new key each time. Inlined always: it is the loop's body.
+#[inline(always)]
 fn put<K: Hash + Eq, A: Accumulator>(map: &mut Map<K, A>, key: K, form: A::Form, item: A::Item<'_>, hits: u64) {
     match map.get_mut(&key) {
         Some(known) => known.add(form, item, hits),
@@ -139,6 +139,7 @@ fn put_words<A: Accumulator>(
     }
 }
 
+#[cold]
 fn first<A: Accumulator>(form: A::Form, item: A::Item<'_>, hits: u64) -> A {
     let mut new = A::new(form);
     new.add(form, item, hits);

@@ -1,5 +1,5 @@
 //! Accumulators of a few numbers: count, sum, least, greatest, mean, and all of these. Sums have 128 bits, which hold those
-//! of 2^64 values; where a partial sum comes from a table in the kernel it has 64 bits, read with its values' sign.
+//! of 2^64 values; a partial sum from a table in the kernel has 64 bits, read with its values' sign.
 
 use super::accumulated::{Accumulated, Rank};
 use super::accumulator::{Accumulator, Given};
@@ -7,9 +7,9 @@ use super::row::{Kept, RowLayout, ordered};
 use crate::layout::FieldType;
 
 /// A word of a row, of an aggregate of integers.
+#[inline]
 fn kept(layout: &RowLayout, row: &[u64], wanted: Kept) -> Option<i128> {
-    let place = layout.function.kept().iter().position(|kept| *kept == wanted)?;
-    let word = *row.get(layout.kept_at + place)?;
+    let word = layout.kept(row, wanted)?;
     let signed = matches!(layout.value, Some(FieldType::Int { signed: true, .. }));
     let bits = match wanted {
         Kept::Least => ordered(!word, signed),

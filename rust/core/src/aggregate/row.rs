@@ -31,7 +31,7 @@ pub enum Extra {
 pub enum Kept {
     /// How many events there were.
     Hits,
-    /// Their values' sum, which wraps.
+    /// Their values' sum. Whoever writes rows sees to it that it has room, as a number of the values' sign.
     Sum,
     /// The greatest of their values' [`ordered`] complements.
     Least,
@@ -39,6 +39,10 @@ pub enum Kept {
     Greatest,
     /// The greatest rank.
     Rank,
+}
+
+impl Kept {
+    const ALL: [Self; 5] = [Self::Hits, Self::Sum, Self::Least, Self::Greatest, Self::Rank];
 }
 
 impl AggregateFunction {
@@ -119,6 +123,8 @@ pub struct RowLayout {
     pub kept_at: usize,
     /// The number of words.
     pub width: usize,
+    /// The place of each kind of word that is kept, by its number.
+    places: [Option<usize>; Kept::ALL.len()],
 }
 
 /// The words that a column takes in a row; none for one that has no fixed size.
@@ -158,7 +164,16 @@ impl RowLayout {
             Some(Extra::Item) => extra_at + item.map_or(0, |item| item.count),
             Some(Extra::Bin(_) | Extra::Register) => extra_at + 1,
         };
-        Ok(Self { function, key, value, item, extra_at, kept_at, width: kept_at + function.kept().len() })
+        let kept = function.kept();
+        let place = |wanted: Kept| kept.iter().position(|word| *word == wanted).map(|place| kept_at + place);
+        let (width, places) = (kept_at + kept.len(), Kept::ALL.map(place));
+        Ok(Self { function, key, value, item, extra_at, kept_at, width, places })
+    }
+
+    /// A word of what is kept; none where none of this kind is.
+    #[inline]
+    pub(super) fn kept(&self, row: &[u64], wanted: Kept) -> Option<u64> {
+        row.get(self.places[wanted as usize]?).copied()
     }
 }
 

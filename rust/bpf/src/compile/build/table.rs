@@ -72,7 +72,8 @@ impl<'a> Build<'a> {
         let value = self.write_key(table, fault)?;
         let part = self.part(table, no_room);
         let row = self.find(table, part, no_room);
-        self.add(table, row, value);
+        let sum = self.sum(table, row, value, no_room);
+        self.add(table, row, value, sum);
         self.f.jump(done);
         self.f.begin(no_room);
         self.spill(table, done)?;
@@ -183,17 +184,39 @@ impl<'a> Build<'a> {
         hash
     }
 
-    /// Adds the hit to what is kept.
-    fn add(&mut self, table: &Table<'_>, row: VReg, value: Option<Int>) {
+    /// The row's sum with the value, if it keeps one; leaves for `no_room` where that has more than 64 bits. One of values that
+    /// are narrower would need 2^32 hits between two drains.
+    fn sum(&mut self, table: &Table<'_>, row: VReg, value: Option<Int>, no_room: Block) -> Option<VReg> {
+        let layout = &table.layout.row;
+        let word = layout.kept_at + layout.function.kept().iter().position(|kept| *kept == Kept::Sum)?;
+        let value = self.in_reg(value?);
+        let old = self.f.load(row, 8 + 8 * word as u32, 8);
+        let new = self.f.binary(BinOp::Add, old, value);
+        match layout.value {
+            Some(FieldType::Int { size: 8, signed: false }) => self.f.leave_if(Cmp::LtU, new, old, no_room),
+            Some(FieldType::Int { size: 8, signed: true }) => {
+                // Both have a sign that the sum has not.
+                self.f.update(BinOp::Xor, old, new);
+                let other = self.f.binary(BinOp::Xor, value, new);
+                self.f.update(BinOp::And, other, old);
+                self.f.leave_if(Cmp::LtS, other, 0, no_room);
+            }
+            _ => {}
+        }
+        Some(new)
+    }
+
+    /// Adds the hit to what is kept; its sum is known.
+    fn add(&mut self, table: &Table<'_>, row: VReg, value: Option<Int>, sum: Option<VReg>) {
         let layout = &table.layout.row;
         let signed = matches!(layout.value, Some(FieldType::Int { signed: true, .. }));
         for (word, kept) in (layout.kept_at..).zip(layout.function.kept()) {
             let at = 8 + 8 * word as u32;
             match (kept, value) {
-                (Kept::Sum, Some(value)) => {
-                    let old = self.f.load(row, at, 8);
-                    let new = self.f.binary(BinOp::Add, old, value.operand);
-                    self.f.store(row, at, 8, new);
+                (Kept::Sum, _) => {
+                    if let Some(sum) = sum {
+                        self.f.store(row, at, 8, sum);
+                    }
                 }
                 (Kept::Least | Kept::Greatest, Some(value)) => {
                     let reg = self.in_reg(value);

@@ -1,0 +1,186 @@
+//! The loops that every event goes through, one at a time, for who counts their instructions: `hot_loops LOOP EVENTS`.
+//!
+//! In: a loop's name, and how many events. Out: the time that each took, which is nothing to go by under callgrind. What is
+//! counted is what [`measured`] calls, without the making of its input. `benches/counts.py` runs each loop twice, with twice as
+//! many events the second time, and takes the difference.
+#![expect(clippy::unwrap_used, reason = "an example fails by panicking")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spile_core::Error;
+use spile_core::aggregate::Table;
+use spile_core::aggregate::bin::mix;
+use spile_core::aggregate::row::RowLayout;
+use spile_core::event::{Column, Layouts};
+use spile_core::layout::{Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
+use spile_core::pump::{Outlets, Pump};
+use spile_core::queue::Popped;
+use spile_core::source::packed::PackedSource;
+use spile_core::source::{Progress, Run, Source};
+use spile_core::spec::{AggregateFunction, SessionSpec, StackSpace};
+
+const U32: FieldType = FieldType::Int { size: 4, signed: false };
+const U64: FieldType = FieldType::Int { size: 8, signed: false };
+const STACK: FieldType = FieldType::Stack { space: StackSpace::Kernel };
+/// Different processes and stacks.
+const PIDS: u64 = 64;
+const STACKS: u64 = 300;
+/// Events of a ring's turn.
+const TURN: usize = 5_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let events = arguments[2].parse().unwrap();
+    match arguments[1].as_str() {
+        "count-by-stack" => drop(stream(events, &[1], false, true)),
+        "count-by-pid-and-stack" => drop(stream(events, &[0, 1], false, true)),
+        "decode" => drop(stream(events, &[], true, true)),
+        "columns" => columns(events),
+        "merge-rings" => rings(events, true),
+        "count-rings" => rings(events, false),
+        "merge-rows" => rows(events),
+        other => panic!("{other}: no such loop"),
+    }
+}
+
+/// What is counted: `callgrind --toggle-collect='*measured*'`.
+#[inline(never)]
+fn measured(events: u64, what: impl FnOnce()) {
+    let start = Instant::now();
+    what();
+    println!("{:.2} ns/event", start.elapsed().as_nanos() as f64 / events as f64);
+}
+
+fn layouts(fields: &[(FieldType, Role)], key: &[u32], encoding: Encoding) -> Arc<Layouts> {
+    let field = |(index, &(ty, role))| FieldSchema { name: format!("f{index}"), ty, role, names: Default::default() };
+    let schema = EventSchema {
+        id: 1,
+        probe: 0,
+        target: 0,
+        fields: fields.iter().enumerate().map(field).collect(),
+        keys: vec![key.to_vec()],
+        values: Vec::new(),
+    };
+    Arc::new(Layouts::new(vec![EventLayout::compute(schema, encoding).unwrap()]).unwrap())
+}
+
+/// One probe that counts by so many parts, or delivers.
+fn spec(parts: usize, deliver: bool) -> SessionSpec {
+    let by = vec![r#"{"op": "context", "name": "pid"}"#; parts].join(", ");
+    SessionSpec::from_json(&format!(
+        r#"{{"version": 1, "target": {{"pid": null, "follow": true, "cgroup": null, "exclude_self": true}},
+        "limits": {{"buffer": 4194304, "queue": 4294967296, "stack_depth": 127, "stack_cache": 64}},
+        "probes": [{{"name": "p", "declared_at": null, "targets": [{{"kind": "raw_tracepoint", "name": "sys_enter"}}],
+        "capture": {{"kind": "fields", "fields": []}}, "where": null, "span": null,
+        "aggregates": [{{"function": {{"kind": "count"}}, "by": [{by}]}}], "deliver": {deliver}}}]}}"#
+    ))
+    .unwrap()
+}
+
+/// A packed stream, as a generated script writes it: a time, a process and a stack of six to ten frames.
+fn packed(events: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    for index in 0..events {
+        let chance = mix(index);
+        let stack = chance % STACKS;
+        let depth = 6 + stack % 5;
+        out.push(1);
+        out.extend((1_000_000 + index * 1_000).to_le_bytes());
+        out.extend(((chance >> 32) as u32 % PIDS as u32).to_le_bytes());
+        out.push(depth as u8);
+        out.extend(
+            (0..depth).flat_map(|frame| (0xFFFF_FFFF_8100_0000 + mix(stack * 16 + frame) % 0x100_0000).to_le_bytes()),
+        );
+    }
+    out
+}
+
+/// A stream's road to its end, in one thread.
+fn stream(events: u64, key: &[u32], deliver: bool, counts: bool) -> Arc<Outlets> {
+    let key: Vec<u32> = key.iter().map(|column| column + 1).collect();
+    let fields = [(U64, Role::Time), (U32, Role::Capture), (STACK, Role::Key)];
+    let layouts = |encoding| layouts(&fields, &key, encoding);
+    let spec = spec(key.len(), deliver);
+    let outlets = Arc::new(Outlets::new(&spec, layouts(Encoding::Aligned)));
+    let packed_layouts = Arc::into_inner(layouts(Encoding::Packed)).unwrap();
+    let source = PackedSource::recorded(packed(events), packed_layouts, Arc::clone(&outlets.stacks)).unwrap();
+    let pump = Pump::new(&spec, vec![Box::new(source)], Arc::clone(&outlets));
+    if deliver && !counts {
+        run(pump)
+    } else {
+        measured(events, || run(pump))
+    }
+    outlets
+}
+
+fn run(mut pump: Pump) {
+    while !pump.turn(false).unwrap().ended {}
+    pump.turn(true).unwrap();
+}
+
+/// A column of 32 bits and one of stacks is what two handlers would ask for; integers are what becomes an array.
+fn columns(events: u64) {
+    let outlets = stream(events, &[], true, false);
+    while let Popped::Batch(batch) = outlets.queue.pop(Some(Duration::ZERO), 0) {
+        let places: Vec<u32> = (0..batch.len() as u32).collect();
+        let pid = Column::new(outlets.layouts.get(1).unwrap(), 1).unwrap();
+        measured(batch.len() as u64, || drop(black_box(batch.integers(&places, pid)).unwrap()));
+    }
+}
+
+/// One CPU's ring of compact records, with their times.
+struct Ring {
+    cpu: u16,
+    layouts: Arc<Layouts>,
+    records: Vec<(u64, [u8; 16])>,
+    at: usize,
+}
+
+impl Ring {
+    /// Each hundredth record is an interrupt's, which stands before its victim's earlier one.
+    fn new(cpu: u16, layouts: &Arc<Layouts>, events: u64) -> Self {
+        let record = |index: u64| {
+            let time = 1_000_000 + index * 1_000 + u64::from(cpu);
+            let mut record = [0; 16];
+            record[4] = 1;
+            record[8..12].copy_from_slice(&((mix(index) % PIDS) as u32).to_le_bytes());
+            (if index % 100 == 99 { time - 2_500 } else { time }, record)
+        };
+        Self { cpu, layouts: Arc::clone(layouts), records: (0..events).map(record).collect(), at: 0 }
+    }
+}
+
+impl Source for Ring {
+    fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
+        let layout = self.layouts.get(1).ok_or_else(|| Error::engine("no layout"))?;
+        let until = (self.at + TURN).min(self.records.len());
+        for (time, record) in &self.records[self.at..until] {
+            run.push_compact(self.cpu, layout, *time, record);
+        }
+        self.at = until;
+        let ended = until == self.records.len();
+        let watermark = if ended { u64::MAX } else { self.records[until].0 - 5_000 };
+        Ok(Progress { drained: true, ended, watermark })
+    }
+}
+
+/// Four rings, merged into batches or counted by process.
+fn rings(events: u64, deliver: bool) {
+    let layouts = layouts(&[(U32, Role::Capture)], &[0], Encoding::Aligned);
+    let spec = spec(1, deliver);
+    let outlets = Arc::new(Outlets::new(&spec, Arc::clone(&layouts)));
+    let ring = |cpu| Box::new(Ring::new(cpu, &layouts, events / 4)) as Box<dyn Source>;
+    let pump = Pump::new(&spec, (0..4).map(ring).collect(), outlets);
+    measured(events, || run(pump));
+}
+
+/// Rows of the kernel's tables, added to those of the script.
+fn rows(events: u64) {
+    let layout = RowLayout::new(AggregateFunction::Stats, Some(U64), &[U64], "count").unwrap();
+    let table = Table::new(AggregateFunction::Stats, 1);
+    let row = |index: u64| (0..layout.width as u64).map(move |word| if word == 0 { mix(index % 10_000) } else { 1 });
+    let rows: Vec<u64> = (0..events).flat_map(row).collect();
+    measured(events, || table.lock().merge(&layout, &rows));
+}
