@@ -37,6 +37,7 @@ from spile.spec import (
     AggregateSpec,
     Function,
     FunctionReturn,
+    Limits,
     NamedExpr,
     ProbeSpec,
     Profile,
@@ -170,6 +171,8 @@ FEATURES: dict[str, Callable[[], SessionSpec]] = {
     "~ of a fact": lambda: session(probe(READ, a=~pid)),
     "~ of a field": lambda: session(probe(READ, a=~arg.count)),
     "where=": lambda: session(probe(READ, where=arg.count > 4096)),
+    "max_overhead=": lambda: replace(session(probe(READ, pid=pid)), limits=Limits(max_overhead=30_000)),
+    "sample=": lambda: session(replace(probe(READ, pid=pid), sample=100)),
     "& | ~ of conditions": lambda: session(probe(READ, where=(pid > 1) & ~((tid == 2) | (uid != 0)))),
     "strings: == isin() startswith()": lambda: session(
         probe(READ, where=(comm == "a") | isin(comm, "b", "c") | startswith(comm, "d"))

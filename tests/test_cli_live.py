@@ -43,6 +43,21 @@ def test_a_condition_is_the_kernel_s_business() -> None:
     assert none == [{"by": {}, "count": 0}]
 
 
+def test_a_sample_says_what_one_stands_for() -> None:
+    # The command may move from one CPU to another, each of which counts off by itself.
+    cpus = os.cpu_count() or 1
+    done = spile("count", GETPPID, "--sample", "10", "-c", getppid(CALLS))
+    assert done.returncode == 0, done.stderr
+    taken = int(done.stdout)
+    assert CALLS / 10 - cpus < taken <= CALLS / 10
+    assert "one counted stands for 10" in done.stderr
+    assert f"{CALLS - taken:,} were left out by sample=10: one that was taken stands for 10" in done.stderr
+    lines = spile("trace", GETPPID, "--capture", "pid", "--sample", "1000", "-c", getppid(CALLS)).stdout.splitlines()
+    assert CALLS / 1000 - cpus < len(lines) <= CALLS / 1000
+    refused = spile("count", GETPPID, "--sample", "0")
+    assert refused.returncode == 2 and "--sample" in refused.stderr
+
+
 def test_a_stack_as_key_is_a_list_of_frames() -> None:
     rows = spile_json("count", GETPPID, "--by", "kstack", "--top", "1", "-c", getppid(100))
     assert len(rows) == 1

@@ -53,6 +53,7 @@ PROBES = st.builds(
     targets=st.lists(TARGETS, max_size=3).map(tuple),
     capture=st.none() | st.lists(st.builds(NamedExpr, TEXT, VALUE_NODES), max_size=3).map(tuple),
     condition=st.none() | CONDITIONS.map(node_of),
+    sample=U64,
     aggregates=st.lists(AGGREGATED, max_size=2).map(tuple),
     deliver=st.booleans(),
     declared_at=st.none() | TEXT,
@@ -63,7 +64,9 @@ SESSIONS = st.builds(
     SessionSpec,
     probes=st.lists(PROBES, max_size=2).map(tuple),
     target=st.builds(TargetFilter, st.none() | U32, st.booleans(), st.none() | U64, st.booleans()),
-    limits=st.builds(Limits, U64, U64, U32, U32, on_full=st.sampled_from(["drop", "block", "sample"])),
+    limits=st.builds(
+        Limits, U64, U64, U32, U32, on_full=st.sampled_from(["drop", "block", "sample"]), max_overhead=st.none() | U32
+    ),
 )
 
 
@@ -148,6 +151,7 @@ def test_the_form() -> None:
         "attach",
         "capture",
         "where",
+        "sample",
         "aggregates",
         "deliver",
     ]

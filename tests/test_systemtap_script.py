@@ -24,6 +24,8 @@ DATA = Path(__file__).parent / "data" / "systemtap"
 TABLE = Path(__file__).parent.parent / "docs" / "systemtap.md"
 #: Features that SystemTap's engine refuses, and a word of each reason.
 REFUSED = {
+    "max_overhead=": "nothing that tells them what to leave out",
+    "sample=": "the sample would not be exact",
     "tracepoint, its fields": "raw_tracepoint",
     "tracepoint of syscalls": "raw_syscalls",
     "arg[0]": "arg.name",

@@ -324,6 +324,8 @@ class Engine:
     @property
     def lost_children(self) -> int:
         """Children of followed processes that found no room in the filter: their events are missing."""
+    def steps(self) -> list[tuple[int, str, int, bool, float]]:
+        """What was left out for the budget, step by step: the fields of `spile.budget.Step`."""
     @property
     def stack_collisions(self) -> int:
         """Stacks that could not be told from another by their hash; 0 but for a miracle."""

@@ -40,6 +40,7 @@ class Aggregating:
 
     name: str
     declared_at: str | None
+    sample: int
     aggregates: list[Table[Any, Any] | Cell[Any]]
     _accumulated: list[AggregateSpec]
     #: For each of them how the parts of its key are shown, and how its value is.
@@ -316,10 +317,11 @@ class Aggregating:
         of = None if function == COUNT else self._value(function.kind, value)
         made: Table[Any, Any] | Cell[Any]
         if by is None:
-            made = Cell(function, None, label=self.name, value=value)
+            made = Cell(function, None, label=self.name, value=value, sample=self.sample)
         else:
             scalar = not isinstance(by, tuple)
-            made = Table(function, (by,) if scalar else by, scalar=scalar, label=self.name, value=value)
+            key = (by,) if scalar else by
+            made = Table(function, key, scalar=scalar, label=self.name, value=value, sample=self.sample)
         self.aggregates.append(made)
         self._accumulated.append(AggregateSpec(function, nodes, of))
         parts = by if isinstance(by, tuple) else () if by is None else (by,)

@@ -38,15 +38,18 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
     ) -> Probe[E]:
         """A kernel tracepoint, as ``"sched:sched_switch"``; its fields are those of its format: ``arg.prev_pid``.
 
         A list, or a pattern such as ``"block:*"``, makes a group: one probe with several members. ``"*"`` is every
         tracepoint there is but the category `syscalls`, whose events `raw_syscalls` has (`Session.explain` says so).
         `capture` is what an event carries: ``{"name": expression}``, a list of expressions that have a name, ``"*"``
-        for all own fields, or an `Event` subclass. `where` is a condition, or a list that must hold together.
+        for all own fields, or an `Event` subclass. `where` is a condition, or a list that must hold together. With
+        ``sample=100`` each CPU takes one of 100 hits that pass it, exactly; the others walk no stack and read nothing,
+        the ledger counts them as `unsampled`, and what is counted stands for 100 times as much (`Snapshot.scaled`).
         """
-        return self._declare("tracepoint", target, capture, where, name)
+        return self._declare("tracepoint", target, capture, where, name, sample)
 
     def raw_tracepoint(
         self,
@@ -56,13 +59,14 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
     ) -> Probe[E]:
         """A tracepoint's raw arguments, as the kernel passes them, by name or position: ``arg.prev.pid``, ``arg[0]``.
 
         The target is a name without its category: ``"sched_switch"``; ``"*"`` is every one that the kernel's types
         know, those without a category included. Cheaper than `tracepoint`.
         """
-        return self._declare("raw_tracepoint", target, capture, where, name)
+        return self._declare("raw_tracepoint", target, capture, where, name, sample)
 
     def profile(
         self,
@@ -71,9 +75,10 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
     ) -> Probe[E]:
         """A timer on every CPU, `hz` times a second; it has no fields of its own."""
-        return self._declare("profile", hz, capture, where, name)
+        return self._declare("profile", hz, capture, where, name, sample)
 
     def probe(
         self,
@@ -83,6 +88,7 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
     ) -> Probe[E]:
         """A probe as the command line spells it: ``"tracepoint:sched:sched_switch"``, ``"function:vfs_read"``,
         ``"profile:99"``.
@@ -90,7 +96,7 @@ class Declaring(Owner):
         ``"sched:sched_switch"`` alone is a tracepoint.
         """
         kind, target = targeting.parse_probe(text)
-        return self._declare(kind, target, capture, where, name)
+        return self._declare(kind, target, capture, where, name, sample)
 
     def function(
         self,
@@ -100,6 +106,7 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
         attach: str = "auto",
     ) -> Probe[E]:
         """A kernel function's entry, as ``"vfs_read"``; its fields are the arguments: ``arg.count``, ``arg[0]``.
@@ -107,7 +114,7 @@ class Declaring(Owner):
         `attach` is how: ``"auto"`` for the best that the kernel offers, or ``"fentry"``, ``"kprobe_multi"``,
         ``"kprobe"``. What a function returns is known to `function_return`.
         """
-        return self._declare("function", target, capture, where, name, attach)
+        return self._declare("function", target, capture, where, name, sample, attach)
 
     def function_return(
         self,
@@ -117,6 +124,7 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
         attach: str = "auto",
     ) -> Probe[E]:
         """A kernel function's return, as ``"vfs_read"``: it knows `ret`, `error` and `elapsed`.
@@ -124,7 +132,7 @@ class Declaring(Owner):
         The arguments (``arg.count``) are those at the entry, and ``at_start(x)`` is what `x` was there. It is called
         ``vfs_read_return`` unless `name` says otherwise. `attach` is as for `function`.
         """
-        return self._declare("function_return", target, capture, where, name, attach)
+        return self._declare("function_return", target, capture, where, name, sample, attach)
 
     def span(
         self,
@@ -137,6 +145,7 @@ class Declaring(Owner):
         capture: type[E] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
     ) -> Probe[E]:
         """What lies between two probes of this session: it fires at `end`, and knows `elapsed`.
 
@@ -145,7 +154,8 @@ class Declaring(Owner):
         only feed a span need neither a capture nor a handler; their ``where=`` holds for it too. A second start begins
         anew, or is left out with ``restart=False``; at most `max_open` starts are open at once.
 
-        ``arg`` is the end's, ``at_start(x)`` is what `x` was at the start, and `where` is tested at the end.
+        ``arg`` is the end's, ``at_start(x)`` is what `x` was at the start, and `where` is tested at the end. So is
+        `sample`, of which the probes that it pairs have none.
         """
         self._must_be_declaring()
         place = caller()
@@ -153,7 +163,7 @@ class Declaring(Owner):
             pairing = Pairing.of(self, start, end, key, restart, max_open)
         except SpecError as error:
             raise SpecError(error.message, error.path, place) from None
-        return self._declare("span", pairing, capture, where, name)
+        return self._declare("span", pairing, capture, where, name, sample)
 
     def __getitem__(self, name: str) -> Probe[Any]:
         """The probe of that name. Raises KeyError, naming the nearest."""
@@ -163,11 +173,19 @@ class Declaring(Owner):
         raise KeyError(f"no probe is called {name!r}{alternatives(name, [probe.name for probe in self._probes])}")
 
     def _declare(
-        self, kind: str, target: Any, capture: Any, where: Any, name: str | None, attach: str = "auto"
+        self, kind: str, target: Any, capture: Any, where: Any, name: str | None, sample: int, attach: str = "auto"
     ) -> Probe[Any]:
         self._must_be_declaring()
         probe: Probe[Any] = Probe(
-            self, kind, target, capture=capture, where=where, name=name, declared_at=caller(), attach=attach
+            self,
+            kind,
+            target,
+            capture=capture,
+            where=where,
+            name=name,
+            sample=sample,
+            declared_at=caller(),
+            attach=attach,
         )
         self._name(probe, name)
         self._probes.append(probe)

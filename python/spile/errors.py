@@ -94,3 +94,7 @@ class RecordingError(StreamError):
 
 class LossWarning(UserWarning):
     """Something asked for is missing from the result; the message says how much, why, and which limit to raise."""
+
+
+class OverheadWarning(UserWarning):
+    """A session leaves more out to keep to ``max_overhead=``; the message says what, the ledger how much."""

@@ -273,6 +273,16 @@ def check_batch_handler(function: Function) -> None:
         ) from None
 
 
+def end(function: Function, session: Any, error: BaseException | None) -> None:
+    """Calls the end handler; where another exception is on its way, that one goes first."""
+    try:
+        call_end(function, session)
+    except Exception as raised:
+        if error is None:
+            raise
+        error.add_note(f"on_end_trace_session raised, too: {raised!r}")
+
+
 def call_end(function: Function, session: Any) -> None:
     """Calls ``on_end_trace_session``, which takes nothing or the session."""
     try:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .budget import Step
 
 
 @dataclass(frozen=True)
 class ProbeLosses:
     """What happened to the hits of one probe. Every number is a count of hits, since the start.
 
-    ``hits == filtered + delivered + tabled + ring_full + re_entered + missed + faulted + transport_lost + dropped +
-    sampled_out``. The difference is `balance`.
+    ``hits == filtered + unsampled + budget_sampled + budget_counted + delivered + tabled + ring_full + re_entered +
+    missed + faulted + transport_lost + dropped + sampled_out``. The difference is `balance`.
     A span's hits are those of its starts and of its ends, which have four fates more: ``+ unmatched + opened +
     already_open + open_full``. The fields from `stack_failed` on are remarks; of a span
     ``opened == matched + overwritten + left_open``.
@@ -26,6 +29,12 @@ class ProbeLosses:
     """Times that the probe fired for the kernel, those that it missed included."""
     filtered: int = 0
     """Kept out by ``where=`` or by the session's target."""
+    unsampled: int = 0
+    """Passed ``where=``, and not the one of so many that the probe's ``sample=`` takes."""
+    budget_sampled: int = 0
+    """Left out while ``max_overhead=`` let one event of so many be sent; tables in the kernel counted them all."""
+    budget_counted: int = 0
+    """Left out while ``max_overhead=`` let no event be sent; tables in the kernel counted them all."""
     delivered: int = 0
     """Arrived: in an aggregate, or where the script can read them."""
     tabled: int = 0
@@ -55,6 +64,8 @@ class ProbeLosses:
     """Lost: a span's start, when as many were open as there may be (raise ``max_open=``)."""
     stack_failed: int = 0
     """Events whose stack could not be walked; the event arrived without it."""
+    budget_stacks: int = 0
+    """Hits whose stacks were left empty to keep to ``max_overhead=``."""
     late: int = 0
     """Events that arrived after later ones had been handed out."""
     stack_definition_lost: int = 0
@@ -79,8 +90,9 @@ class ProbeLosses:
     @property
     def balance(self) -> int:
         """Hits that no other number accounts for: 0, or the ledger is wrong."""
-        kept = self.tabled + self.sampled_out + self.unmatched + self.opened + self.already_open
-        return self.hits - self.filtered - self.delivered - self.lost - kept
+        asked_for = self.unsampled + self.budget_sampled + self.budget_counted + self.sampled_out
+        kept = self.tabled + self.unmatched + self.opened + self.already_open
+        return self.hits - self.filtered - self.delivered - self.lost - asked_for - kept
 
     def __add__(self, other: ProbeLosses) -> ProbeLosses:
         return ProbeLosses(**{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
@@ -109,20 +121,26 @@ class Losses(Mapping[str, ProbeLosses]):
         *,
         targets: Iterable[Iterable[str]] = (),
         unkeyed: Iterable[int] = (),
+        samples: Iterable[int] = (),
         lost_children: int = 0,
         buffer: int = 0,
         queue: int = 0,
         beyond: tuple[Mapping[str, int], tuple[str, ...]] = ({}, ()),
+        steps: tuple[Step, ...] = (),
     ) -> None:
         """`rows` as the engine gives them; `names` by probe index; `targets` each probe's targets' spellings; `unkeyed`
-        for each probe what its tables left out; `lost_children` the processes that were not followed;
-        `beyond` what an engine lost of which no probe is known, and its warnings."""
+        for each probe what its tables left out, `samples` how many hits one that was taken stands for; `lost_children`
+        the processes that were not followed; `beyond` what an engine lost of which no probe is known, and its
+        warnings; `steps` what was left out for a budget, and when."""
+        self.steps = steps
+        """What ``max_overhead=`` led to, in the order of time."""
         self.lost_children = lost_children
         """Children of the followed process that were not seen, for so many run already: nobody knows their hits."""
         spellings = [list(of_probe) for of_probe in targets]
         self._probes = {name: ProbeLosses() for name in names}
         self._targets: dict[str, dict[str, ProbeLosses]] = {name: {} for name in self._probes}
         self._buffer, self._queue = buffer, queue
+        self._samples = dict(zip(self._probes, samples, strict=False))
         self.beyond, self.warnings = beyond
         """By name, what belongs to no single probe; and what an engine says went otherwise than asked."""
         order = list(self._probes)
@@ -162,6 +180,24 @@ class Losses(Mapping[str, ProbeLosses]):
     def balance(self) -> int:
         """Hits that no number accounts for: 0, or the ledger is wrong."""
         return self.total.balance
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out because it was asked for, and what one that was taken stands for: no loss."""
+        return [note for name, row in self._probes.items() for note in self._noted(name, row)]
+
+    def _noted(self, name: str, row: ProbeLosses) -> Iterator[str]:
+        if row.unsampled:
+            sample = self._samples.get(name, "…")
+            yield (
+                f"{name}: {row.unsampled:,} were left out by sample={sample}: one that was taken stands for {sample}"
+            )
+        if row.budget_stacks:
+            yield f"{name}: {row.budget_stacks:,} have empty stacks, to keep to max_overhead="
+        if row.budget_sampled:
+            yield f"{name}: {row.budget_sampled:,} were left out of a sample, to keep to max_overhead="
+        if row.budget_counted:
+            yield f"{name}: {row.budget_counted:,} were counted and not sent, to keep to max_overhead="
 
     def explain(self) -> str:
         """What was lost, why, and which limit to raise; empty when nothing was."""
@@ -227,7 +263,7 @@ class Losses(Mapping[str, ProbeLosses]):
         return f"<Losses: {total.lost:,} of {total.hits:,} hits lost, balance {total.balance}>"
 
     def __str__(self) -> str:
-        return self.explain() or f"nothing lost of {self.total.hits:,} hits"
+        return "\n  ".join([self.explain() or f"nothing lost of {self.total.hits:,} hits", *self.notes])
 
 
 def _doubled(size: int) -> str:

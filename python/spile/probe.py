@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from spile import capture as capturing
 from spile import targets as targeting
 from spile.aggregating import Aggregating
+from spile.arguments import checked_sample
 from spile.errors import SpecError
 from spile.expr import operand
 from spile.expr.logic import And
@@ -80,6 +81,7 @@ class Probe(Aggregating, Generic[E_co]):
         capture: type[E_co] | Fields | None = None,
         where: Where | None = None,
         name: str | None = None,
+        sample: int = 1,
         declared_at: str | None = None,
         attach: str = "auto",
     ) -> None:
@@ -101,6 +103,8 @@ class Probe(Aggregating, Generic[E_co]):
             """What a span pairs."""
             self.targets: tuple[Target, ...] = () if self.pairing else targeting.targets_of(kind, target)
             self.attach = self._checked_attach(attach)
+            self.sample = checked_sample(sample)
+            """How many hits, of those that pass ``where=``, an event or a count stands for: one of them is taken."""
             self._place = self.pairing.place if self.pairing else Place(self.targets)
             base = targeting.default_name(self.targets) if self.targets else kind
             self.name = base if name is None else _checked_name(name)
@@ -166,11 +170,12 @@ class Probe(Aggregating, Generic[E_co]):
         return self.session._events_of(self)
 
     def __repr__(self) -> str:
+        sampled = f", 1 of {self.sample:,}" if self.sample > 1 else ""
         if self.pairing is not None:
             ways = [", ".join(probe.name for probe, _ in side) for side in (self.pairing.start, self.pairing.end)]
-            return f"<Probe {self.name}: from {' to '.join(ways)}>"
+            return f"<Probe {self.name}: from {' to '.join(ways)}{sampled}>"
         spellings = ", ".join(target.spelling for target in self.targets)
-        return f"<Probe {self.name}: {spellings}>"
+        return f"<Probe {self.name}: {spellings}{sampled}>"
 
     # The road to the kernel.
 
@@ -217,6 +222,7 @@ class Probe(Aggregating, Generic[E_co]):
             targets=targeting.resolved(self.targets, resolve),
             capture=None if isinstance(self.capture, str) else self._named_exprs(),
             condition=self.condition,
+            sample=self.sample,
             aggregates=tuple(self._accumulated),
             deliver=deliver,
             declared_at=self.declared_at,

@@ -115,7 +115,9 @@ def _revived(session: Replay, spec: ProbeSpec, before: list[Probe[Any]], fields:
     if not spec.deliver:
         capture = None
     kind, target = _target(spec, before)
-    probe: Probe[Any] = Probe(session, kind, target, capture=capture, name=spec.name, declared_at=spec.declared_at)
+    probe: Probe[Any] = Probe(
+        session, kind, target, capture=capture, name=spec.name, sample=spec.sample, declared_at=spec.declared_at
+    )
     known: set[Node] = {part for one in spec.aggregates for part in (*one.by, one.value) if part is not None}
     known |= {named.expr for named in spec.capture or ()}
     own = tuple(fields) if spec.capture is None else ()

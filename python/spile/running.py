@@ -21,6 +21,7 @@ from .handlers import Plan
 
 if TYPE_CHECKING:
     from ._native import Batch, Dispatcher, Event
+    from .budget import Steps
     from .engines import Engine
 
 EndedBy = Literal["stop", "duration", "limit", "command", "interrupt", "end", "error"]
@@ -35,9 +36,16 @@ class Running:
     """One run, from its start to its end. Safe to end from any thread."""
 
     def __init__(
-        self, engine: Engine, command: Command | None, pid: int | None, interval: float, sent: frozenset[int]
+        self,
+        engine: Engine,
+        command: Command | None,
+        pid: int | None,
+        interval: float,
+        sent: frozenset[int],
+        steps_of_budget: Steps,
     ) -> None:
         """`sent` are the kinds of event that reach the script; the others are only counted."""
+        self.steps_of_budget = steps_of_budget
         self.engine = engine
         self.command = command
         self.plan = Plan({}, [])
@@ -97,6 +105,7 @@ class Running:
         self.check_process()
         if self._over.is_set():
             return
+        self.steps_of_budget.tell()
         if self._interrupt is not None:
             self.end("interrupt")
         elif self.command is not None and self.command.poll() is not None:

@@ -7,37 +7,35 @@ until the end. A session lives once: declared, running, stopped. `Running` holds
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from . import engines
 from . import handlers as handling
-from .arguments import check_target
+from .arguments import check_limits, check_target
+from .budget import Steps, checked_share
 from .command import Arguments, Command, check_pid
 from .errors import LossWarning, SpecError, StateError
 from .loops import Batches, Events, Ticks
 from .losses import Losses
-from .near import alternatives
 from .probe import Probe
 from .recording import Recordable
+from .reporting import warn
 from .running import EndedBy, Running, noting_descriptors, reason_of
-from .spec import ON_FULL, TRANSPORTS, Limits, SessionSpec, TargetFilter
+from .spec import Limits, SessionSpec, TargetFilter
 from .targets import left_out as left_out_of
 from .wiring import Wiring
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
     from ._native import Event
     from .engines import Engine
     from .systemtap.options import StapOptions
     from .systemtap.script import Script
-
-_PACKAGE = __file__.rpartition(os.sep)[0] + os.sep
 
 
 class Session(Recordable):
@@ -65,7 +63,9 @@ class Session(Recordable):
     frames kept of a stack, up to 127. `tables`, in bytes, is the kernel's memory for aggregates; what finds no room
     there is counted over the event stream, with 0 all is. `transport` is by which rings records travel on the embedded
     engine: ``"auto"`` is the cheapest that there is for each kind of record, ``"mapped"`` and ``"ringbuf"`` ask for one
-    kind. `systemtap` says how ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
+    kind. `max_overhead` is the share of all CPUs' time that tracing may take, such as 0.03: beyond it stacks are left
+    empty, then events are sampled, then they are only counted, and each step is told. `systemtap` says how
+    ``engine="systemtap"`` runs stap, by a `spile.systemtap.StapOptions`.
 
     Raises SpecError for contradictory or absurd arguments, Unsupported for an engine that isn't there.
     """
@@ -87,6 +87,7 @@ class Session(Recordable):
         stack_depth: int = 127,
         transport: str = "auto",
         tables: int = 32 << 20,
+        max_overhead: float | None = None,
         systemtap: StapOptions | None = None,
     ) -> None:
         super().__init__()
@@ -97,12 +98,7 @@ class Session(Recordable):
         self._concluded = False
         self._spec: SessionSpec | None = None
         check_target(command, pid, cgroup, system_wide)
-        if on_full not in ON_FULL:
-            raise SpecError(f"on_full={on_full!r} is not known{alternatives(str(on_full), ON_FULL)}")
-        if not interval >= 0:
-            raise SpecError(f"interval is a time in seconds, at least 0; not {interval!r}")
-        if transport not in TRANSPORTS:
-            raise SpecError(f"there is no transport {transport!r}{alternatives(transport, TRANSPORTS)}", "transport")
+        check_limits(on_full, interval, transport)
         self._transport = transport
         self._choice = engines.Choice(engine, interval, systemtap)
         self._choice.check_target(command, pid, cgroup)
@@ -110,7 +106,7 @@ class Session(Recordable):
         self._pid, self._follow, self._cgroup, self._system_wide = pid, bool(follow), cgroup, bool(system_wide)
         self._exclude_self = bool(exclude_self)
         self._buffer, self._queue, self._interval, self._stack_depth = buffer, queue, interval, stack_depth
-        self._tables, self._on_full = tables, on_full
+        self._tables, self._on_full, self._max_overhead = tables, on_full, checked_share(max_overhead)
 
     # Life -------------------------------------------------------------------------------------------------------------
 
@@ -137,7 +133,9 @@ class Session(Recordable):
                     engine = self._engine(spec)
                     events = engine.events()
                     sent = frozenset(event["id"] for event in events if self._is_read(event["probe"], spec))
-                    running = Running(engine, command, self._pid, self._interval, sent)
+                    running = Running(
+                        engine, command, self._pid, self._interval, sent, Steps(engine, self._max_overhead)
+                    )
                     running.plan = self._wiring.plan(self, events, spec)
                     self._bind_tables(running)
                     if self._destination is not None:
@@ -237,7 +235,7 @@ class Session(Recordable):
         finally:
             running.end(reason_of(error))
             if found.end is not None:
-                _call_end(found.end, self, error)
+                handling.end(found.end, self, error)
             if not self._entered:
                 self._conclude()
 
@@ -366,10 +364,12 @@ class Session(Recordable):
             [probe.name for probe in self._spec.probes],
             targets=[self._spec.rows(probe) for probe in self._spec.probes],
             lost_children=self._running.engine.lost_children,
+            samples=[probe.sample for probe in self._spec.probes],
             unkeyed=[sum(aggregate.faulted for aggregate in probe.aggregates) for probe in self._probes],
             buffer=self._buffer,
             queue=self._queue,
             beyond=self._running.engine.beyond(),
+            steps=self._running.steps_of_budget(),
         )
 
     @property
@@ -448,9 +448,11 @@ class Session(Recordable):
         if self._concluded:
             return
         self._concluded = True
+        if self._running is not None:
+            self._running.steps_of_budget.tell()
         text = self.losses.explain()
         if text:
-            warnings.warn(text, LossWarning, _stack_level())
+            warn(text, LossWarning)
 
     def _resolve(self, command_pid: int | None) -> SessionSpec:
         """The whole description."""
@@ -469,31 +471,9 @@ class Session(Recordable):
             tables=0 if self._wiring.records else self._tables,
             transport=self._transport,
             on_full=self._on_full,
+            max_overhead=self._max_overhead,
         )
         return SessionSpec(probes=self._described(self._wiring.delivers), target=target, limits=limits)
 
     def _engine(self, spec: SessionSpec) -> Engine:
         return self._choice.make(spec, [probe.event_class for probe in self._probes], self._command)
-
-
-# Ends -----------------------------------------------------------------------------------------------------------------
-
-
-def _call_end(function: Callable[..., Any], session: Session, error: BaseException | None) -> None:
-    """Calls the end handler; where another exception is on its way, that one goes first."""
-    try:
-        handling.call_end(function, session)
-    except Exception as raised:
-        if error is None:
-            raise
-        error.add_note(f"on_end_trace_session raised, too: {raised!r}")
-
-
-def _stack_level() -> int:
-    """How far up from here the nearest frame is that isn't this package's, for a warning's place."""
-    level = 1
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-        level += 1
-    return level

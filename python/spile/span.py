@@ -111,6 +111,11 @@ def _side(session: Any, given: Any, key: Any, path: str) -> tuple[Probe[Any], Va
         raise SpecError(f"{probe.name} belongs to another session: a span pairs probes of its own", path)
     if probe.pairing is not None:
         raise SpecError(f"{probe.name} is a span itself: pair the probes that it is made of", path)
+    if probe.sample > 1:
+        raise SpecError(
+            f"{probe.name} has sample={probe.sample}, which would take a start without its end: give it to the span",
+            path,
+        )
     node = _key(key, path)
     Place(probe.targets, Moment.KEY).check(node, path)
     return probe, node

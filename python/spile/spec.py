@@ -77,6 +77,8 @@ class Limits:
     transport: str = "auto"
     #: What happens to events for which the queue has no room: ``drop``, ``block`` or ``sample``.
     on_full: str = "drop"
+    #: The share of all CPUs' time that tracing may take, in millionths; None for any.
+    max_overhead: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -87,13 +89,13 @@ class Limits:
             "tables": self.tables,
             "transport": self.transport,
             "on_full": self.on_full,
+            "max_overhead": self.max_overhead,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members(
-            "buffer", "queue", "stack_depth", "stack_cache", optional=("tables", "transport", "on_full")
-        )
+        optional = ("tables", "transport", "on_full", "max_overhead")
+        parts = reader.members("buffer", "queue", "stack_depth", "stack_cache", optional=optional)
         return cls(
             buffer=parts["buffer"].integer(0, _U64),
             queue=parts["queue"].integer(0, _U64),
@@ -102,6 +104,7 @@ class Limits:
             tables=32 << 20 if parts["tables"].absent else parts["tables"].integer(0, _U64),
             transport="auto" if parts["transport"].absent else parts["transport"].choice(*TRANSPORTS),
             on_full="drop" if parts["on_full"].absent else parts["on_full"].choice(*ON_FULL),
+            max_overhead=None if parts["max_overhead"].absent else parts["max_overhead"].integer(0, _U32),
         )
 
 
@@ -338,6 +341,8 @@ class ProbeSpec:
     capture: tuple[NamedExpr, ...] | None = ()
     #: The condition under which the probe fires.
     condition: ConditionNode | None = None
+    #: Of the hits that the target and `condition` let through, each CPU takes every one of this number.
+    sample: int = 1
     #: What is counted on it.
     aggregates: tuple[AggregateSpec, ...] = ()
     #: Whether events are wanted, or only the aggregates.
@@ -362,15 +367,15 @@ class ProbeSpec:
             "attach": self.attach,
             "capture": capture,
             "where": None if self.condition is None else self.condition.to_json(),
+            "sample": self.sample,
             "aggregates": [aggregate.to_json() for aggregate in self.aggregates],
             "deliver": self.deliver,
         }
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        parts = reader.members(
-            "name", "targets", "capture", "aggregates", "deliver", optional=("where", "declared_at", "span", "attach")
-        )
+        optional = ("where", "declared_at", "span", "attach", "sample")
+        parts = reader.members("name", "targets", "capture", "aggregates", "deliver", optional=optional)
         where, declared_at, span, attach = parts["where"], parts["declared_at"], parts["span"], parts["attach"]
         return cls(
             name=parts["name"].text(),
@@ -379,6 +384,7 @@ class ProbeSpec:
             attach="auto" if attach.absent else attach.choice(*ATTACH),
             capture=_read_capture(parts["capture"]),
             condition=None if where.absent else read_condition(where),
+            sample=1 if parts["sample"].absent else parts["sample"].integer(0, _U64),
             aggregates=tuple(map(AggregateSpec.read, parts["aggregates"])),
             deliver=parts["deliver"].flag(),
             declared_at=None if declared_at.absent else declared_at.text(),

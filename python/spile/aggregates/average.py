@@ -51,6 +51,9 @@ class Mean(Kind):
     def subtracted(self, one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int] | None:
         return self.merged(one, (-other[0], -other[1]))
 
+    def scaled(self, state: tuple[int, int], factor: int) -> tuple[int, int]:
+        return (state[0] * factor, state[1] * factor)
+
     def check(self, state: Any) -> str | None:
         is_good = isinstance(state, tuple) and len(state) == 2 and all(map(is_whole, state))
         return None if is_good else "expected a number of values and their sum"

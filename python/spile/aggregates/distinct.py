@@ -91,6 +91,11 @@ class Different(Kind):
     def merged(self, one: bytes, other: bytes) -> bytes:
         return _native.merge_distinct(one, other)
 
+    def scaled(self, state: bytes, factor: int) -> bytes:
+        if factor > 1:
+            raise TypeError("distinct doesn't scale: nobody knows how many values the hits had that were left out")
+        return state
+
     def check(self, state: Any) -> str | None:
         is_good = isinstance(state, bytes) and len(state) == REGISTERS and max(state) <= _GREATEST
         return None if is_good else f"expected {REGISTERS} registers of at most {_GREATEST}"

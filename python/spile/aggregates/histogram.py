@@ -187,6 +187,9 @@ class Binned(Kind):
                 sums[bin] = sums.get(bin, 0) + hits
         return {bin: hits for bin, hits in sums.items() if hits}  # noqa: A001
 
+    def scaled(self, state: Mapping[int, int], factor: int) -> dict[int, int]:
+        return {bin: hits * factor for bin, hits in state.items()}  # noqa: A001
+
     def check(self, state: Any) -> str | None:
         is_good = isinstance(state, dict) and all(is_whole(bin) and is_whole(hits) for bin, hits in state.items())  # noqa: A001
         least, most = self.range()

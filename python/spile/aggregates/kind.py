@@ -59,6 +59,10 @@ class Kind:
         """The state of `one`'s events without `other`'s; None if nothing is left."""
         raise NotImplementedError
 
+    def scaled(self, state: Any, factor: int) -> Any:
+        """The state of so many times as many events, all alike. Raises TypeError where that isn't known."""
+        raise NotImplementedError
+
     def check(self, state: Any) -> str | None:
         """What is wrong with a state that came from outside; None if nothing is."""
         raise NotImplementedError

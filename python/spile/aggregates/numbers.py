@@ -59,6 +59,9 @@ class Count(Number):
     def subtracted(self, one: int, other: int) -> int | None:
         return one - other or None
 
+    def scaled(self, state: int, factor: int) -> int:
+        return state * factor
+
     def hits(self, state: int) -> int:
         return state
 
@@ -81,6 +84,9 @@ class Sum(Number):
     def subtracted(self, one: int, other: int) -> int | None:
         return one - other or None
 
+    def scaled(self, state: int, factor: int) -> int:
+        return state * factor
+
     def total(self, states: Iterable[int]) -> int:
         return sum(states)
 
@@ -95,6 +101,9 @@ class Extreme(Number):
 
     def state(self, value: Any) -> Any:
         return None if value is None else super().state(value)
+
+    def scaled(self, state: Any, factor: int) -> Any:
+        return state
 
     def hits(self, state: Any) -> None:
         return None

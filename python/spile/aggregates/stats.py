@@ -87,6 +87,9 @@ class Several(Kind):
     def subtracted(self, one: State, other: State) -> State | None:
         return _something(_less(one, other))
 
+    def scaled(self, state: State, factor: int) -> State:
+        return (state[0] * factor, state[1] * factor, state[2], state[3])
+
     def check(self, state: Any) -> str | None:
         is_good = isinstance(state, tuple) and len(state) == 4 and all(map(is_whole, state[:2]))
         is_good = is_good and all(each is None or is_whole(each) for each in state[2:])

@@ -127,6 +127,9 @@ class Frequent(Kind):
     def merged(self, one: State, other: State) -> State:
         return _merged(self.size, one, other)
 
+    def scaled(self, state: State, factor: int) -> State:
+        return (state[0] * factor, [(item, hits * factor, error * factor) for item, hits, error in state[1]])
+
     def check(self, state: Any) -> str | None:
         is_pair = isinstance(state, tuple) and len(state) == 2 and is_whole(state[0]) and isinstance(state[1], list)
         if not is_pair or not all(

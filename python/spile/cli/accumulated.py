@@ -22,7 +22,7 @@ import spile
 from spile.cli.output import json_line, on_terminal, remarks, results, text
 from spile.table.conversions import records
 from spile.table.keys import parts_of
-from spile.table.listing import blocks, cells
+from spile.table.listing import blocks, cells, stands_for
 
 _ROWS_ON_A_TERMINAL = 20
 
@@ -42,7 +42,9 @@ class Accumulated:
             rows = self.made.top(most if most is not None else max(len(self.made), 1))
         else:
             rows = [((), self.made.value)]
-        return spile.Snapshot(rows, self.made.function, by=tuple(self.names), unit=self.made.unit)
+        return spile.Snapshot(
+            rows, self.made.function, by=tuple(self.names), unit=self.made.unit, sample=self.made.sample
+        )
 
     def watch(self, session: spile.Session, duration: float | None, *, live: bool) -> None:
         """Lets the session run to its end, and on a terminal shows what there is meanwhile."""
@@ -116,4 +118,4 @@ class Accumulated:
         hits, seconds = self.made.hits, self.seconds
         rate = f", {hits / seconds:,.0f} a second" if seconds > 0 else ""
         keys = f" under {len(self.made):,} keys" if isinstance(self.made, spile.Table) else ""
-        return Text(f"{hits:,} hits{keys} in {seconds:.1f} s{rate}", style="dim")
+        return Text(f"{hits:,} hits{keys} in {seconds:.1f} s{rate}{stands_for(self.made.sample, ', ')}", style="dim")

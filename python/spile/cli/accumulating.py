@@ -25,6 +25,7 @@ class Given:
 
     by: str | None
     where: str | None
+    sample: int
     top: int | None
     duration: float | None
     command: str | None
@@ -47,7 +48,16 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
         function(given=given, **parameters)
 
     decorated: Callable[..., None] = gathered
-    for option in (options.as_json, options.engine, options.target, options.duration, _top, options.where, _by):
+    for option in (
+        options.as_json,
+        options.engine,
+        options.target,
+        options.duration,
+        _top,
+        options.sample,
+        options.where,
+        _by,
+    ):
         decorated = option(decorated)
     return decorated
 
@@ -66,7 +76,7 @@ def run(session: spile.Session, probe: str, given: Given, declare: Declare) -> N
     names = expressions.split(given.by) if given.by is not None else []
     fields = expressions.fields_of(probe)
     keys = tuple(expressions.operand(name, fields) for name in names)
-    declared = session.probe(probe, where=expressions.condition(given.where, fields))
+    declared = session.probe(probe, where=expressions.condition(given.where, fields), sample=given.sample)
     accumulated = Accumulated(names, declare(declared, keys or None, fields), given.top)
     if options.printed(session, script=given.print_script, command=given.print_command):
         return

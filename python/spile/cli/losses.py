@@ -16,7 +16,10 @@ def ours() -> None:
 
 
 def report(session: spile.Session) -> None:
-    """Prints what was lost, why, and which limit to raise; nothing where nothing was."""
-    explained = session.losses.explain()
+    """Prints what was lost, why, and which limit to raise; what a sample left out; nothing where nothing was."""
+    losses = session.losses
+    explained = losses.explain()
     if explained:
         remarks().print(Text(explained, style="yellow"))
+    for note in losses.notes:
+        remarks().print(Text(note, style="dim"))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 import spile
+from spile.arguments import MOST_SAMPLED
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,6 +50,14 @@ def as_json(function: Function) -> Function:
 def where(function: Function) -> Function:
     """`--where`."""
     return click.option("-w", "--where", metavar="CONDITION", help="Only hits for which this holds.")(function)
+
+
+def sample(function: Function) -> Function:
+    """`--sample`."""
+    wanted = click.IntRange(min=1, max=MOST_SAMPLED)
+    return click.option("--sample", type=wanted, default=1, metavar="N", help="Take one of N of these, on each CPU.")(
+        function
+    )
 
 
 def target(function: Function) -> Function:

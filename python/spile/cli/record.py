@@ -31,6 +31,7 @@ from spile.cli.trace import default_capture
     help="What to keep of each: pid,comm,kstack; '*' (the default) is all of the event's own fields.",
 )
 @options.where
+@options.sample
 @click.option("--raw", is_flag=True, help="Don't compress: a larger file, a little less work.")
 @options.duration
 @options.target
@@ -39,6 +40,7 @@ def command(
     output: str,
     wanted: tuple[str, ...],
     where: str | None,
+    sample: int,
     raw: bool,
     duration: float | None,
     command: str | None,
@@ -54,7 +56,7 @@ def command(
     for probe in probes:
         fields = expressions.fields_of(probe)
         capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)
-        session.probe(probe, capture=capture, where=expressions.condition(where, fields))
+        session.probe(probe, capture=capture, where=expressions.condition(where, fields), sample=sample)
     if options.printed(session):
         return
     session.record(output, compress=not raw)

@@ -22,6 +22,7 @@ from spile.cli.output import on_terminal
     help="What to print: pid,comm,path=string(arg.filename); '*' (the default) is all of the probe's own fields.",
 )
 @options.where
+@options.sample
 @click.option("-l", "--limit", type=click.IntRange(min=1), help="End after so many events.")
 @options.duration
 @options.target
@@ -31,6 +32,7 @@ def command(
     probe: str,
     wanted: tuple[str, ...],
     where: str | None,
+    sample: int,
     limit: int | None,
     duration: float | None,
     command: str | None,
@@ -50,7 +52,7 @@ def command(
     fields = expressions.fields_of(probe)
     capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)
     session = options.session(command, pid, engine)
-    declared = session.probe(probe, capture=capture, where=expressions.condition(where, fields))
+    declared = session.probe(probe, capture=capture, where=expressions.condition(where, fields), sample=sample)
     if options.printed(session, script=print_script, command=print_command):
         return
     printer = Printer(sys.stdout, as_json=as_json, color=on_terminal())

@@ -215,6 +215,10 @@ class SystemtapEngine:
         found = [(at.get(place, []), count) for place, count in told.items()]
         return [(only[0], count) for only, count in found if len(only) == 1]
 
+    def steps(self) -> list[tuple[int, str, int, bool, float]]:
+        """None: a script has no budget."""
+        return []
+
     def beyond(self) -> tuple[Mapping[str, int], tuple[str, ...]]:
         """What was lost of which no single probe is known, by stap's last words and the stream's gaps; and warnings."""
         told, warnings = self._native.beyond()

@@ -143,8 +143,18 @@ class _Generator:
     def _lower(self) -> None:
         """All expressions, so that what they need is known; all that is refused, at once."""
         refused: list[str] = []
+        if self.spec.limits.max_overhead is not None:
+            refused.append(
+                "the SystemTap engine can't: max_overhead=, for its probes have nothing that tells them what to leave "
+                "out while they run; engine='bpf' can"
+            )
         for index, probe in enumerate(self.spec.probes):
             try:
+                if probe.sample > 1:
+                    refuse(
+                        f"sample={probe.sample}: its probes have no number of one CPU's alone, and hits that waited "
+                        "for another CPU's would be skipped, and the sample would not be exact"
+                    )
                 if probe.span is None:
                     self._probe(index, probe)
                 else:

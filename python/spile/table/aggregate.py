@@ -25,6 +25,7 @@ class Aggregate:
         scalar: bool = False,
         label: str = "",
         value: Any = None,
+        sample: int = 1,
     ) -> None:
         self.function = function
         """What is accumulated."""
@@ -34,6 +35,8 @@ class Aggregate:
         """Whether keys are bare values (``by=x``) instead of tuples (``by=(x,)``)."""
         self.of = value
         """The expression whose values are accumulated; None for a count."""
+        self.sample = sample
+        """How many hits one that is counted stands for: its probe's ``sample=``. Values are as they were counted."""
         node = operand.node_of(value)
         self.unit = None if node is None else unit_of(node)
         """What these values are measured in, as far as that is known."""

@@ -10,8 +10,9 @@ In: states by key. Out: bytes; and back. What can't be read is a RecordingError 
            20           the body: JSON, deflated (zlib)
 
 The body is an object: `function`, `unit`, `by` (names of the key's parts), `scalar` (whether a key is its only part),
-`stacks` (`space`, `pid` and `frames`: address, symbol, offset, module) and `rows`, pairs of a key and a state. Text
-that is no UTF-8 has Python's surrogate escapes, as JSON's. docs/adr/0021 says why it is JSON.
+`sample` (how many hits one stands for; 1 where it is missing), `stacks` (`space`, `pid` and `frames`: address, symbol,
+offset, module) and `rows`, pairs of a key and a state. Text that is no UTF-8 has Python's surrogate escapes, as JSON's.
+docs/adr/0021 says why it is JSON.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ VERSION = 1
 _HEADER = struct.Struct("<8sHHII")
 _U64 = (1 << 64) - 1
 
-Packed = tuple[dict[Any, Any], Kind, tuple[str, ...]]
+Packed = tuple[dict[Any, Any], Kind, tuple[str, ...], int]
 
 
-def packed(states: dict[Any, Any], kind: Kind, names: tuple[str, ...]) -> bytes:
+def packed(states: dict[Any, Any], kind: Kind, names: tuple[str, ...], sample: int) -> bytes:
     """Bytes for these states."""
     stacks: dict[SavedStack, int] = {}
     seen: dict[Any, SavedStack] = {}
@@ -50,6 +51,7 @@ def packed(states: dict[Any, Any], kind: Kind, names: tuple[str, ...]) -> bytes:
         "unit": kind.unit,
         "by": list(names),
         "scalar": not isinstance(next(iter(states), None), tuple),
+        "sample": sample,
         "stacks": [{"space": each.space, "pid": each.pid, "frames": list(map(list, each))} for each in stacks],
         "rows": rows,
     }
@@ -110,7 +112,7 @@ def _written(value: Any, stacks: dict[SavedStack, int], seen: dict[Any, SavedSta
 
 
 def _contents(body: Reader) -> Packed:
-    parts = body.members("function", "unit", "by", "scalar", "stacks", "rows")
+    parts = body.members("function", "unit", "by", "scalar", "stacks", "rows", optional=("sample",))
     unit = None if parts["unit"].absent else parts["unit"].text()
     kind = kind_of(AggregateFunction.read(parts["function"]), unit)
     names = tuple(name.text() for name in parts["by"])
@@ -127,7 +129,7 @@ def _contents(body: Reader) -> Packed:
         if len(key) != width or (scalar and width != 1):
             pair[0].expect(f"a key of {1 if scalar else width} parts")
         _add(states, key[0] if scalar else key, _state(pair[1], kind, stacks), kind, pair[0])
-    return states, kind, names
+    return states, kind, names, 1 if parts["sample"].absent else parts["sample"].integer(1, _U64)
 
 
 def _add(states: dict[Any, Any], key: Any, state: Any, kind: Kind, place: Reader) -> None:

@@ -23,6 +23,11 @@ def at_least_zero(n: int) -> None:
         raise ValueError(f"top() takes a number of rows, at least 0; not {n}")
 
 
+def stands_for(sample: int, before: str = "") -> str:
+    """What one that was counted stands for, behind `before`; nothing where that is itself."""
+    return f"{before}one counted stands for {sample:,}" if sample > 1 else ""
+
+
 def describe(what: str, table: Snapshot[Any, Any]) -> str:
     """A line: how many keys, the greatest of them."""
     kind = table._kind
@@ -31,7 +36,8 @@ def describe(what: str, table: Snapshot[Any, Any]) -> str:
     more = ", …" if len(table) > 3 else ""
     noun = "key" if len(table) == 1 else "keys"
     total = f", total {kind.summary(table.total)}" if kind.has_total else ""
-    return f"<{what}{of}: {len(table):,} {noun}{total}{': ' if listed else ''}{listed}{more}>"
+    note = stands_for(table.sample, ", ")
+    return f"<{what}{of}: {len(table):,} {noun}{total}{note}{': ' if listed else ''}{listed}{more}>"
 
 
 def listing(table: Snapshot[Any, Any], total: Any = None) -> str:
@@ -43,6 +49,8 @@ def listing(table: Snapshot[Any, Any], total: Any = None) -> str:
         lines.append(f"{'…':>{_WIDTH}}  {len(table) - len(rows):,} more")
     if total is not None:
         lines.append(f"{kind.summary(total):>{_WIDTH}}  in all")
+    if table.sample > 1:
+        lines.append(stands_for(table.sample))
     return "\n".join(lines) or "nothing"
 
 

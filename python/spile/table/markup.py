@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from spile.table.keys import frames, is_stack, parts_of, shown
+from spile.table.listing import stands_for
 
 if TYPE_CHECKING:
     from spile.aggregates import Kind
@@ -26,15 +27,19 @@ def table(snapshot: Snapshot[Any, Any]) -> str:
         parts = "".join(f"<td{_LEFT}>{_part(part)}</td>" for part in parts_of(key))
         lines.append(f"<tr>{parts}{_cells(kind, state)}</tr>")
     more = f"<div>… {len(snapshot) - len(rows):,} more</div>" if len(snapshot) > len(rows) else ""
-    return f"<table>{''.join(lines)}</table>{more}"
+    return f"<table>{''.join(lines)}</table>{more}{_note(snapshot.sample)}"
 
 
-def value(kind: Kind, state: Any) -> str:
+def value(kind: Kind, state: Any, sample: int = 1) -> str:
     """A single value."""
     if kind.is_block:
-        return _block(kind.value(state))
+        return _block(kind.value(state)) + _note(sample)
     heads = "".join(f"<th>{escape(head)}</th>" for head in kind.headings)
-    return f"<table><tr>{heads}</tr><tr>{_cells(kind, state)}</tr></table>"
+    return f"<table><tr>{heads}</tr><tr>{_cells(kind, state)}</tr></table>{_note(sample)}"
+
+
+def _note(sample: int) -> str:
+    return f"<div>{stands_for(sample)}</div>" if sample > 1 else ""
 
 
 def _cells(kind: Kind, state: Any) -> str:

@@ -33,11 +33,12 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
     mapping, pickles, and has a binary form for other machines (`to_bytes`); not hashable.
     """
 
-    __slots__ = ("_kind", "_names", "_states")
+    __slots__ = ("_kind", "_names", "_sample", "_states")
     __hash__ = None  # type: ignore[assignment]
 
     _kind: Kind
     _names: tuple[str, ...]
+    _sample: int
     _states: dict[K, Any]
 
     def __init__(
@@ -47,15 +48,17 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
         *,
         by: tuple[str, ...] = (),
         unit: str | None = None,
+        sample: int = 1,
     ) -> None:
         """Made by hand, of values that the aggregate `function` has; `by` names the parts of keys."""
         kind = kind_of(function, unit)
-        self._set(_states={key: kind.state(value) for key, value in dict(rows).items()}, _kind=kind, _names=by)
+        states = {key: kind.state(value) for key, value in dict(rows).items()}
+        self._set(_states=states, _kind=kind, _names=by, _sample=sample)
 
     @classmethod
-    def _of(cls, states: dict[K, Any], kind: Kind, names: tuple[str, ...]) -> Self:
+    def _of(cls, states: dict[K, Any], kind: Kind, names: tuple[str, ...], sample: int = 1) -> Self:
         made = cls.__new__(cls)
-        made._set(_states=states, _kind=kind, _names=names)
+        made._set(_states=states, _kind=kind, _names=names, _sample=sample)
         return made
 
     # A mapping.
@@ -83,6 +86,7 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Snapshot):
             is_same_kind = self._kind == other._kind or not (self._states or other._states)
+            is_same_kind &= self.sample == other.sample or not (self._states or other._states)
             one, two = _comparable(self, other)
             return is_same_kind and one == two
         return dict(self.items()) == dict(other) if isinstance(other, Mapping) else NotImplemented
@@ -98,6 +102,20 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
     def unit(self) -> str | None:
         """What the values are measured in; None where that isn't known."""
         return self._kind.unit
+
+    @property
+    def sample(self) -> int:
+        """How many hits one that is counted stands for, by its probe's ``sample=``. Values are as they were counted."""
+        return self._sample
+
+    def scaled(self) -> Snapshot[K, V]:
+        """As it would be, about, if every hit had been taken: numbers of hits and sums times `sample`, which is 1 then.
+
+        The least, the greatest, means and quantiles stay as they are. Raises TypeError for `distinct`: nobody knows how
+        many values were in the hits that were left out.
+        """
+        states = {key: self._kind.scaled(state, self.sample) for key, state in self._states.items()}
+        return Snapshot._of(states, self._kind, self._names)
 
     @property
     def total(self) -> V:
@@ -170,13 +188,17 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
                 rows.pop(key, None)
             else:
                 rows[key] = result
-        return Snapshot._of(rows, self._kind, self._names or getattr(other, "_names", ()))
+        sampled = other if isinstance(other, Snapshot) and not self._states else self
+        return Snapshot._of(rows, self._kind, self._names or getattr(other, "_names", ()), sampled.sample)
 
     def _must_match(self, other: Snapshot[Any, Any]) -> None:
         if self._kind != other._kind:
             raise TypeError(f"a table of {self._kind} and one of {other._kind} don't merge")
         if self.unit != other.unit and None not in (self.unit, other.unit):
             raise TypeError(f"values in {self.unit} and in {other.unit} don't merge")
+        if self._states and self.sample != other.sample:
+            one, two = sorted((self.sample, other.sample))
+            raise TypeError(f"samples of one of {one:,} and one of {two:,} don't merge: merge what scaled() gives")
 
     # Stacks.
 
@@ -212,16 +234,15 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
 
     def to_bytes(self) -> bytes:
         """A versioned binary form, which merges on other machines: stacks go by their symbols."""
-        return binary.packed(self._states, self._kind, self._part_names())
+        return binary.packed(self._states, self._kind, self._part_names(), self.sample)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot[Any, Any]:
         """What `to_bytes` gave. Raises RecordingError, with the place, for anything else, and for a newer version."""
-        states, kind, names = binary.unpacked(data)
-        return Snapshot._of(states, kind, names)
+        return Snapshot._of(*binary.unpacked(data))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self._states, self.function, self.unit, self._names)
+        return _restored, (self._states, self.function, self.unit, self._names, self.sample)
 
     def __repr__(self) -> str:
         return describe("Snapshot", self)
@@ -244,9 +265,9 @@ class Snapshot(Frozen, Convertible, Mapping[K, V]):
 
 
 def _restored(
-    states: dict[Any, Any], function: AggregateFunction, unit: str | None, names: tuple[str, ...]
+    states: dict[Any, Any], function: AggregateFunction, unit: str | None, names: tuple[str, ...], sample: int
 ) -> Snapshot[Any, Any]:
-    return Snapshot._of(states, kind_of(function, unit), names)
+    return Snapshot._of(states, kind_of(function, unit), names, sample)
 
 
 def _comparable(one: Snapshot[Any, Any], other: Snapshot[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:

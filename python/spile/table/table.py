@@ -98,7 +98,7 @@ class Table(Aggregate, Convertible, Mapping[K, V]):
 
     def _snapshot(self, rows: list[tuple[tuple[Any, ...], Any]]) -> Snapshot[K, V]:
         states = {key[0]: state for key, state in rows} if self.scalar else dict(rows)
-        return Snapshot._of(cast("dict[K, Any]", states), self._kind, names_of(self.by or ()))
+        return Snapshot._of(cast("dict[K, Any]", states), self._kind, names_of(self.by or ()), self.sample)
 
     def _inner(self, key: K) -> tuple[Any, ...]:
         if self.scalar:

@@ -49,6 +49,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
             transport: Default::default(),
             tables: 32 << 20,
             on_full: Default::default(),
+            max_overhead: None,
         },
         probes: vec![ProbeSpec {
             name: "storm".into(),
@@ -56,6 +57,7 @@ fn spec(target: Target, captures: Vec<Expr>) -> SessionSpec {
             targets: vec![target],
             span: None,
             attach: Attach::Auto,
+            sample: 1,
             capture: Capture::Fields { fields },
             condition: None,
             aggregates: Vec::new(),

@@ -37,7 +37,7 @@ fn map(kind: u32, key: u32, value: u32, entries: u32, inner: u32) -> OwnedFd {
 
 fn map_for(map_ref: MapRef, options: &Options, kept: u32) -> OwnedFd {
     match map_ref {
-        MapRef::Gate => map(2, 4, 8, 1, 0),
+        MapRef::Gate | MapRef::Budget => map(2, 4, 8, 1, 0),
         MapRef::Ring(_) => map(RINGBUF, 0, 0, 4096, 0),
         MapRef::RingArray => {
             let inner = map(RINGBUF, 0, 0, 4096, 0);
@@ -240,7 +240,10 @@ fn everything_is_accepted() {
         for (cpus, mapped) in [(1, None), (2, None), (16, None), (32, None), rings(2), rings(32)] {
             for target in [Filter { pids: false, cgroup: None }, Filter { pids: true, cgroup: Some(1 << 35) }] {
                 let self_tgid = target.pids.then_some(4242);
-                let options = Options { cpus, mapped, target, self_tgid, ..options() };
+                // Half of them keep to a budget and take a sample.
+                let has_budget = target.pids;
+                let probe = ProbeSpec { sample: if has_budget { 1 << 30 } else { 1 }, ..probe.clone() };
+                let options = Options { cpus, mapped, target, self_tgid, has_budget, ..options() };
                 let (_, program) = compiled(kind, &probe, &fields, &options);
                 let summary = load(&program, &options, 8).unwrap_or_else(|log| panic!("{probe:#?}\n{log}"));
                 let count = summary.split("processed ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
@@ -294,7 +297,7 @@ fn spans_are_accepted() {
         let compared = is_string(field(text), &["kworker"]);
         for (probe, cpus) in spans(number, text).into_iter().zip([1, 2, 16, 32].into_iter().cycle()) {
             for (key, condition) in [(fact(Context::Task), None), (field(number), Some(&compared))] {
-                let (fields, options) = (fields(), Options { cpus, ..options() });
+                let (fields, options) = (fields(), Options { cpus, has_budget: cpus > 1, ..options() });
                 let pair = paired(kind, &probe, &key, (&fields, condition), (&fields, condition), &options);
                 let pair = pair.unwrap_or_else(|error| panic!("{error}: {probe:#?}"));
                 for program in [&pair.start, &pair.end] {

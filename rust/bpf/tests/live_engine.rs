@@ -39,7 +39,12 @@ fn a_classic_tracepoint_is_served_raw_only_where_nothing_differs() {
         (false, ProbeSpec { capture: Capture::All, ..probe(sys_enter(), &[], mine()) }),
     ] {
         let outcome = run(&of_this_process(vec![probe]), |engine| {
-            assert_eq!(engine.explain(false).contains("attached as RawTracepoint"), is_raw, "{}", engine.explain(false));
+            assert_eq!(
+                engine.explain(false).contains("attached as RawTracepoint"),
+                is_raw,
+                "{}",
+                engine.explain(false)
+            );
             getppid_storm(CALLS);
         });
         outcome.check();

@@ -107,6 +107,31 @@ fn every_call_is_seen_with_its_arguments() {
     }
 }
 
+#[test]
+fn a_sample_of_calls_is_exact() {
+    if !can_trace() {
+        return;
+    }
+    for attach in ways() {
+        for target in [function("vfs_read"), function_return("vfs_read")] {
+            let is_return = target == function_return("vfs_read");
+            let captured = if is_return { fact(Context::Elapsed) } else { stack(StackSpace::Kernel) };
+            let probe = by(attach, probe(target, &[("value", captured)], Some(is(arg("count"), SIZE as i128))));
+            let spec = of_this_process(vec![ProbeSpec { sample: 7, ..probe }]);
+            let outcome = run(&spec, |_| {
+                live_support::on_one_cpu();
+                read_zeroes(CALLS);
+            });
+            outcome.check();
+            let row = outcome.rows[0];
+            let passed = (row.delivered + row.unsampled) as usize;
+            assert_eq!(outcome.events.len(), passed / 7, "{attach:?} {:?}", outcome.rows);
+            // A few calls at most are missed, where an interrupt makes one.
+            assert!((CALLS - 5..=CALLS).contains(&passed), "{attach:?} {:?}", outcome.rows);
+        }
+    }
+}
+
 /// Returns that were delivered or missed. Where the kernel doesn't count those that it misses, the entry's row has them.
 fn returned(outcome: &Outcome) -> u64 {
     outcome.rows.iter().map(|row| row.delivered + row.missed + row.left_open).sum()

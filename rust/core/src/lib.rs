@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod batch;
+pub mod budget;
 pub mod collect;
 pub mod columns;
 pub mod drain;
@@ -24,5 +25,6 @@ pub mod source;
 pub mod spec;
 pub mod stack;
 pub mod symbol;
+pub mod watch;
 
 pub use error::Error;

@@ -32,8 +32,14 @@ pub struct Row {
     pub transport_lost: u64,
     /// A slow consumer left no room in the queue.
     pub dropped: u64,
+    /// Not the one of so many that the probe takes (`sample`).
+    pub unsampled: u64,
     /// Left out of a sample, for the queue of a slow consumer was filling (`on_full`).
     pub sampled_out: u64,
+    /// Left out by the budget's sampling (`max_overhead`); tables in the kernel count it all the same.
+    pub budget_sampled: u64,
+    /// Left out while the budget let only count; tables in the kernel count it all the same.
+    pub budget_counted: u64,
     /// The end of a span without a start: it began before the session, or its start is among another number.
     pub unmatched: u64,
     /// The start of a span, which is kept until its end.
@@ -50,6 +56,8 @@ pub struct Row {
     pub left_open: u64,
     /// Remark: a stack could not be walked; its event has a null in its place.
     pub stack_failed: u64,
+    /// Remark: its stacks were left empty for the budget.
+    pub budget_stacks: u64,
     /// Remark: a stack's definition found no room; the next hit sends it again.
     pub stack_definition_lost: u64,
     /// Remark: hits that found room neither in a table nor, for that, in the ring; their event is another matter.
@@ -62,10 +70,21 @@ impl Row {
     /// Hits without a fate: 0 in a ledger that balances.
     pub fn balance(&self) -> i128 {
         let Self { filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped, .. } = *self;
-        let Self { tabled, sampled_out, unmatched, opened, already_open, open_full, .. } = *self;
+        let Self { budget_sampled, budget_counted, .. } = *self;
+        let Self { tabled, unsampled, sampled_out, unmatched, opened, already_open, open_full, .. } = *self;
         let fates = [
             [filtered, delivered, ring_full, re_entered, missed, faulted, transport_lost, dropped].as_slice(),
-            &[tabled, sampled_out, unmatched, opened, already_open, open_full],
+            &[
+                budget_sampled,
+                budget_counted,
+                tabled,
+                unsampled,
+                sampled_out,
+                unmatched,
+                opened,
+                already_open,
+                open_full,
+            ],
         ]
         .concat();
         i128::from(self.hits) - fates.into_iter().map(i128::from).sum::<i128>()

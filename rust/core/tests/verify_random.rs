@@ -162,6 +162,7 @@ fn spec(
             transport: Default::default(),
             tables: 32 << 20,
             on_full: Default::default(),
+            max_overhead: None,
         },
         probes: vec![ProbeSpec {
             name,
@@ -169,6 +170,7 @@ fn spec(
             targets: vec![target, Target::Profile { hz: 99 }],
             span: None,
             attach: Attach::Auto,
+            sample: 1,
             capture: Capture::Fields { fields },
             condition,
             aggregates,

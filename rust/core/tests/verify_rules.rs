@@ -167,6 +167,40 @@ fn accepts_where(condition: Value) {
 }
 
 #[test]
+fn samples() {
+    let mut sampled = good();
+    for sample in [1, 2, 1 << 30] {
+        sampled["probes"][0]["sample"] = json!(sample);
+        accepts(&sampled);
+    }
+    for (sample, near) in [(0, "take 1"), ((1_u64 << 30) + 1, "take 1073741824"), (u64::MAX, "take 1073741824")] {
+        sampled["probes"][0]["sample"] = json!(sample);
+        refuses(&sampled, "probes[0].sample", near);
+    }
+    for (probe, word) in [(0, "begin is a side of a span"), (1, "finish is a side of a span")] {
+        let mut sampled = span_with("/probes/2/deliver", json!(true));
+        sampled["probes"][probe]["sample"] = json!(10);
+        refuses(&sampled, &format!("probes[{probe}].sample"), word);
+    }
+    let mut sampled = span_with("/probes/2/deliver", json!(true));
+    sampled["probes"][2]["sample"] = json!(10);
+    accepts(&sampled);
+}
+
+#[test]
+fn budgets() {
+    let mut kept = good();
+    for share in [json!(null), json!(1), json!(30_000), json!(1_000_000)] {
+        kept["limits"]["max_overhead"] = share;
+        accepts(&kept);
+    }
+    for share in [0, 1_000_001] {
+        kept["limits"]["max_overhead"] = json!(share);
+        refuses(&kept, "limits.max_overhead", "tracing takes 1 to 1000000 millionths");
+    }
+}
+
+#[test]
 fn a_good_spec_passes() {
     accepts(&good());
 }

@@ -21,10 +21,12 @@ use spile_core::source::Source;
 use spile_core::source::framed::{Account, Numbers, Schemas};
 use spile_core::source::packed::PackedSource;
 use spile_core::spec::SessionSpec;
+use spile_core::watch::Watch;
 
 use crate::batch::{Batch, Shared};
 use crate::error::raised;
 use crate::kinds::{self, Kinds};
+use crate::loss as losses;
 use crate::recording::{self, Recording, Tape};
 use crate::systemtap;
 use crate::table::NativeTable;
@@ -45,6 +47,8 @@ pub struct Engine {
     drain: OnceLock<Drain>,
     /// Where aggregates are kept in the kernel.
     collector: OnceLock<Collector>,
+    /// Who keeps to a budget, if there is one.
+    watch: OnceLock<Watch>,
 }
 
 /// Where events come from.
@@ -76,6 +80,7 @@ impl Engine {
             tape: Tape::default(),
             drain: OnceLock::new(),
             collector: OnceLock::new(),
+            watch: OnceLock::new(),
         })
     }
 
@@ -111,15 +116,21 @@ impl Engine {
         {
             let _ = self.collector.set(Collector::spawn(store, self.outlets.tables.clone())?);
         }
-        match &mut *origin {
-            Origin::Bpf(bpf) => bpf.start(),
-            _ => Ok(()),
+        let Origin::Bpf(bpf) = &mut *origin else { return Ok(()) };
+        let watched = bpf.budget()?;
+        bpf.start()?;
+        if let Some(watched) = watched {
+            let _ = self.watch.set(Watch::spawn(watched)?);
         }
+        Ok(())
     }
 
     fn end(&self) -> Result<(), Error> {
         let mut origin = self.lock();
         let mut outcome = Ok(());
+        if let Some(watch) = self.watch.get() {
+            watch.finish();
+        }
         if let Origin::Bpf(bpf) = &mut *origin {
             outcome = bpf.close();
         }
@@ -148,7 +159,8 @@ impl Engine {
 
     fn failure(&self) -> Option<Error> {
         let of_collector = self.collector.get().and_then(Collector::take_error);
-        self.drain.get().and_then(Drain::take_error).or(of_collector)
+        let of_watch = self.watch.get().and_then(Watch::take_error);
+        self.drain.get().and_then(Drain::take_error).or(of_collector).or(of_watch)
     }
 
     fn rows(&self) -> Result<Vec<Row>, Error> {
@@ -372,7 +384,7 @@ impl Engine {
 
     fn losses<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let rows = py.detach(|| self.rows()).map_err(raised)?;
-        rows.iter().map(|row| loss_row(py, row)).collect()
+        rows.iter().map(|row| losses::row(py, row)).collect()
     }
 
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
@@ -434,6 +446,11 @@ impl Engine {
         .map_err(raised)
     }
 
+    /// What was left out for the budget, step by step.
+    fn steps(&self) -> Vec<(u64, &'static str, u32, bool, f64)> {
+        self.watch.get().map_or_else(Vec::new, |watch| watch.steps().iter().map(losses::step).collect())
+    }
+
     /// Content hashes that stood for two sets of frames.
     #[getter]
     fn stack_collisions(&self) -> u64 {
@@ -460,38 +477,4 @@ fn names(spec: &SessionSpec, schemas: &[EventSchema]) -> Vec<(u16, String)> {
         (schema.id, target.map_or_else(String::new, |target| target.last_name()))
     };
     schemas.iter().map(name).collect()
-}
-
-fn loss_row<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("probe", row.probe)?;
-    dict.set_item("target", row.target)?;
-    let counts = [
-        ("hits", row.hits),
-        ("filtered", row.filtered),
-        ("delivered", row.delivered),
-        ("tabled", row.tabled),
-        ("ring_full", row.ring_full),
-        ("re_entered", row.re_entered),
-        ("missed", row.missed),
-        ("faulted", row.faulted),
-        ("transport_lost", row.transport_lost),
-        ("dropped", row.dropped),
-        ("sampled_out", row.sampled_out),
-        ("unmatched", row.unmatched),
-        ("opened", row.opened),
-        ("already_open", row.already_open),
-        ("open_full", row.open_full),
-        ("matched", row.matched),
-        ("overwritten", row.overwritten),
-        ("left_open", row.left_open),
-        ("stack_failed", row.stack_failed),
-        ("stack_definition_lost", row.stack_definition_lost),
-        ("table_lost", row.table_lost),
-        ("late", row.late),
-    ];
-    for (name, count) in counts {
-        dict.set_item(name, count)?;
-    }
-    Ok(dict)
 }

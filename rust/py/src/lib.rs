@@ -16,6 +16,7 @@ mod event;
 mod functions;
 mod integers;
 mod kinds;
+mod loss;
 mod recording;
 mod stack;
 mod systemtap;

@@ -104,6 +104,8 @@ pub struct Options {
     pub target: Filter,
     /// The number of possible CPUs: each has a ring.
     pub cpus: u32,
+    /// Whether it looks at [`MapRef::Budget`].
+    pub has_budget: bool,
     /// The mapped rings, where records of fixed size travel by them.
     pub mapped: Option<MappedRings>,
 }
@@ -123,6 +125,9 @@ pub const SCRATCH_LEVELS: u32 = 4;
 pub enum MapRef {
     /// `ARRAY`, 1 entry of 8 bytes, addressed directly: a `u32`: 0 inactive, 1 active, 2 draining.
     Gate,
+    /// `ARRAY`, 1 entry of 8 bytes, addressed directly: what is left out for the budget. A `u32`: of how many events one is
+    /// sent, 0 for none; a `u32`: whether stacks are left empty.
+    Budget,
     /// `RINGBUF` of this CPU.
     Ring(u32),
     /// `ARRAY` of 1 entry, mapped, addressed directly: [`MappedRings`].
@@ -150,7 +155,7 @@ pub enum MapRef {
 
 /// The words of a ledger row.
 ///
-/// A hit has exactly one fate: hits = filtered + delivered + tabled + ring full + re-entered + faulted, of a span's sides also
+/// A hit has exactly one fate: hits = filtered + unsampled + budget sampled + budget counted + delivered + tabled + ring full + re-entered + faulted, of a span's sides also
 /// unmatched, opened, already open and open full. The others are remarks. Of all rows of a span together, opened =
 /// matched + overwritten + what is open still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,11 +193,23 @@ pub enum Ledger {
     Tabled = 14,
     /// Remark: it found room neither in a table nor, for that, in the ring; its event is another matter.
     TableLost = 15,
+    /// It is not the one of so many that the probe takes.
+    Unsampled = 16,
+    /// No count, but a state: hits that were not taken since one was.
+    SinceTaken = 17,
+    /// Its event was left out by the budget's sampling.
+    BudgetSampled = 18,
+    /// Its event was left out while the budget let only count.
+    BudgetCounted = 19,
+    /// Remark: its stacks were left empty for the budget.
+    BudgetStacks = 20,
+    /// No count, but a state: events that the budget left out since one was sent.
+    SinceSent = 21,
 }
 
 impl Ledger {
     /// The number of words in a row.
-    pub const ENTRIES: u32 = 16;
+    pub const ENTRIES: u32 = 22;
 }
 
 /// An instruction, encoded as the kernel reads it (little-endian: opcode in the low byte).

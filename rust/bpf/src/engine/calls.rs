@@ -12,7 +12,7 @@ use super::function;
 use super::kernel_view::KernelView;
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place};
-use super::plan::{Ids, Planned, Scene, Twins, exprs, kept, narrow, suffix, wants};
+use super::plan::{Ids, Planned, Scene, Twins, exprs, kept, narrow, sampled, suffix, wants};
 use crate::compile::{
     Access, Fields, KernelOffsets, Key, Output, ProgramKind, Side, Site, SpanLayout, at_start, compile_end,
     compile_start, schema, uses_task,
@@ -123,6 +123,7 @@ fn pair(
         passed_over: end.passed_over,
         layout: Some(layout),
         program,
+        sample: sampled(probe),
         tables,
     };
     let options = scene.options(entry_id, &start.attachment);
@@ -140,6 +141,7 @@ fn pair(
         passed_over: start.passed_over,
         layout: None,
         program,
+        sample: None,
         tables: Vec::new(),
     };
     Ok([first, second])

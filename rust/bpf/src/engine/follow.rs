@@ -1,5 +1,7 @@
 //! Keeps the target filter over a tree of processes. In: a [`TargetFilter`]. Out: loaded programs, and their links.
 
+use std::sync::Arc;
+
 use spile_core::error::Error;
 use spile_core::spec::TargetFilter;
 
@@ -11,7 +13,7 @@ use crate::kernel::program::LoadedProgram;
 
 /// The programs behind the filter.
 pub(super) struct Follow {
-    programs: Vec<(&'static str, LoadedProgram)>,
+    programs: Vec<(&'static str, Arc<LoadedProgram>)>,
 }
 
 /// What is to be loaded: nothing where no process is followed.
@@ -32,13 +34,14 @@ impl Follow {
     /// Loads what [`prepare`] made.
     pub(super) fn load(programs: &[(&'static str, Program)], maps: &Maps) -> Result<Self, Error> {
         let load = |(place, program): &(&'static str, Program)| {
-            Ok((*place, LoadedProgram::load(program.kind, &program.name, &maps.relocated(program, None)?)?))
+            let loaded = LoadedProgram::load(program.kind, &program.name, &maps.relocated(program, None)?)?;
+            Ok((*place, Arc::new(loaded)))
         };
         Ok(Self { programs: programs.iter().map(load).collect::<Result<_, Error>>()? })
     }
 
     /// The programs, loaded.
-    pub(super) fn programs(&self) -> impl Iterator<Item = &LoadedProgram> {
+    pub(super) fn programs(&self) -> impl Iterator<Item = &Arc<LoadedProgram>> {
         self.programs.iter().map(|(_, program)| program)
     }
 

@@ -7,6 +7,7 @@ use spile_core::error::Error;
 use spile_core::spec::{Limits, SessionSpec};
 
 use super::fence::Fence;
+use super::meter;
 use super::tables::UnitTables;
 use super::transport::Mapped;
 use crate::compile::{Ledger, MapRef, Program, SCRATCH_LEVELS, SCRATCH_SIZE};
@@ -27,6 +28,7 @@ pub(super) struct Maps {
     gate: Map,
     fence: Fence,
     ledger: Map,
+    budget: Option<Map>,
     mapped: Option<Mapped>,
     rings: Vec<(Map, u32)>,
     ring_array: Option<Map>,
@@ -99,6 +101,8 @@ impl Maps {
             stack_cache: only_if(MapRef::StackCache, &|| {
                 Map::per_cpu_array("spile_stacks", 8, spec.limits.stack_cache)
             })?,
+            // Also where no program looks at it: a budget that can't be kept is told all the same.
+            budget: spec.limits.max_overhead.map(|_| meter::budget()).transpose()?,
             pids: spec.target.pid.map(|_| Map::hash("spile_pids", 4, 4, MOST_PIDS)).transpose()?,
             open: spans.iter().map(OpenSpans::make).collect::<Result<_, _>>()?,
             cpus: cpu::possible()?.len(),
@@ -134,6 +138,7 @@ impl Maps {
         match name {
             MapRef::Gate => Some(&self.gate),
             MapRef::Ledger => Some(&self.ledger),
+            MapRef::Budget => self.budget.as_ref(),
             MapRef::Ring(cpu) => self.rings.get(cpu as usize).map(|(map, _)| map),
             MapRef::Mapped => self.mapped.as_ref().map(|mapped| &mapped.map),
             MapRef::RingArray => self.ring_array.as_ref(),
@@ -152,6 +157,11 @@ impl Maps {
             return Err(Error::engine("the rings have readers already; this is a bug of spile's"));
         }
         Ok((self.mapped.as_ref(), &self.rings))
+    }
+
+    /// What programs look at for what to leave out, for whoever tells them; once. They have been loaded, and keep it.
+    pub(super) fn take_budget(&mut self) -> Option<Map> {
+        self.budget.take()
     }
 
     pub(super) fn set_gate(&self, state: u32) -> Result<(), Error> {

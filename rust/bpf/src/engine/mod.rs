@@ -13,7 +13,7 @@
 //! Each step is a file: `kernel_view` opens what the kernel says of itself, `place` resolves a target (`function`
 //! those that are functions; `shortcut` makes some tracepoints cheaper), `plan` compiles, `spans` what is between two
 //! probes and `calls` what is between a function's entry and its return, `transport` chooses rings, `maps` makes and names maps, `unit` loads a program and `attach` ties it to its places, `follow` keeps the tree of
-//! processes, `source` reads a ring, `account` reads the ledger.
+//! processes, `meter` knows what tracing takes, `source` reads a ring, `account` reads the ledger.
 //! Dropping the engine detaches and leaves nothing behind.
 
 mod account;
@@ -24,6 +24,7 @@ mod follow;
 mod function;
 mod kernel_view;
 mod maps;
+mod meter;
 mod place;
 mod plan;
 mod shortcut;
@@ -36,22 +37,25 @@ mod unit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use spile_core::budget::{Budget, Spares};
 use spile_core::collect::Store;
 use spile_core::error::Error;
 use spile_core::event::Layouts;
 use spile_core::loss::{self, Row};
 use spile_core::source::Source;
 use spile_core::spec::{SessionSpec, verify};
+use spile_core::watch::Watched;
 
 use crate::compile::MappedRings;
 use crate::kernel::link::{Link, drop_later};
 use crate::kernel::privilege;
-use crate::kernel::program::{LoadedProgram, unlimit_locked_memory};
+use crate::kernel::program::unlimit_locked_memory;
 use crate::kernel::{cpu, descriptors};
 use attach::Refused;
 use follow::Follow;
 use kernel_view::KernelView;
 use maps::Maps;
+use meter::KernelMeter;
 use plan::Planned;
 use tables::{Sizes, Tables};
 use unit::Unit;
@@ -72,6 +76,9 @@ pub struct Engine {
     /// CPUs that have a ring.
     cpus: u32,
     sizes: Sizes,
+    /// What tracing may take, in millionths, and what can be left out.
+    max_overhead: Option<u32>,
+    spares: Spares,
     store: Option<Box<dyn Store>>,
     layouts: Arc<Layouts>,
     is_closed: Arc<AtomicBool>,
@@ -121,6 +128,7 @@ impl Engine {
             Unit::load(members, &planned, &maps, tables.as_ref())
         });
         let units = units.collect::<Result<Vec<_>, Error>>()?;
+        let spares = meter::spares(spec, &planned);
         let engine = Self {
             links: Vec::new(),
             follow,
@@ -128,6 +136,8 @@ impl Engine {
             units,
             maps,
             cpus,
+            max_overhead: spec.limits.max_overhead,
+            spares,
             sizes: tables.as_ref().map(Tables::sizes).unwrap_or_default(),
             store: tables.map(Tables::into_store).transpose()?,
             layouts: Arc::new(layouts),
@@ -156,6 +166,14 @@ impl Engine {
     /// The tables that aggregates are kept in, if there are any; once.
     pub fn store(&mut self) -> Option<Box<dyn Store>> {
         self.store.take()
+    }
+
+    /// The budget that the session has, if it has one, and what keeps to it; once, before the start.
+    pub fn budget(&mut self) -> Result<Option<Watched>, Error> {
+        let (Some(share), Some(map)) = (self.max_overhead, self.maps.take_budget()) else { return Ok(None) };
+        let units = self.units.iter().map(|unit| &unit.program);
+        let programs = self.follow.programs().chain(units).cloned().collect();
+        Ok(Some((Budget::new(share, self.spares), Box::new(KernelMeter::new(programs, map)?))))
     }
 
     /// Attaches everything. False if functions were refused that another means may do for, which `kernel` then knows.
@@ -262,17 +280,18 @@ impl Engine {
     /// The numbers of its programs in the kernel's own list, those that follow processes included.
     pub fn program_ids(&self) -> Result<Vec<u32>, Error> {
         let units = self.units.iter().map(|unit| &unit.program);
-        self.follow.programs().chain(units).map(LoadedProgram::id).collect()
+        self.follow.programs().chain(units).map(|program| program.id()).collect()
     }
 
     /// What was made of each target: where it is attached, what its events hold, where its aggregates are kept and why; with
-    /// `code` its program too, in the intermediate form and as bytecode.
+    /// `code` its program too, in the intermediate form and as bytecode. Before that, what a budget would leave out.
     pub fn explain(&self, code: bool) -> String {
         let explained = |planned: &Planned| {
             let text = planned.explained(|table| self.sizes.explained(table));
             if code { text + &planned.code() } else { text }
         };
-        self.planned.iter().map(explained).collect::<Vec<_>>().join("\n")
+        let budget = self.max_overhead.map(|share| meter::explained(share, self.spares));
+        budget.into_iter().chain(self.planned.iter().map(explained)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -302,6 +321,7 @@ pub(crate) mod tests {
                 transport: Default::default(),
                 tables: 32 << 20,
                 on_full: Default::default(),
+                max_overhead: None,
             },
             probes: vec![ProbeSpec {
                 name: "many".into(),
@@ -309,6 +329,7 @@ pub(crate) mod tests {
                 targets: vec![Target::RawTracepoint { name: "sys_enter".into() }],
                 span: None,
                 attach: Attach::Auto,
+                sample: 1,
                 capture: Capture::Fields { fields: Vec::new() },
                 condition: None,
                 aggregates: Vec::new(),

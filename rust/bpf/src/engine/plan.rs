@@ -56,6 +56,8 @@ pub(super) struct Planned {
     /// None where a hit is no event: at the start of a span.
     pub layout: Option<EventLayout>,
     pub program: Arc<Program>,
+    /// How many hits one that is taken stands for; none where all are taken.
+    pub sample: Option<u64>,
     /// For each aggregate, what it is kept in, or why it is counted over the event stream.
     pub tables: Vec<Result<TableLayout, String>>,
 }
@@ -143,6 +145,12 @@ impl Planned {
             }
             None => writeln!(text, "row {id} of the ledger, attached as {attachment:?}"),
         };
+        if let Some(sample) = self.sample {
+            let _ = writeln!(
+                text,
+                "one of {sample} that pass is taken, on each CPU: an event or a count stands for {sample}"
+            );
+        }
         for why in &self.passed_over {
             let _ = writeln!(text, "  not by {why}");
         }
@@ -206,6 +214,7 @@ impl Scene<'_> {
             self_tgid: spec.target.exclude_self.then(std::process::id),
             target: Filter { pids: spec.target.pid.is_some(), cgroup: spec.target.cgroup },
             cpus: *cpus,
+            has_budget: spec.limits.max_overhead.is_some(),
             mapped: *mapped,
         }
     }
@@ -222,6 +231,11 @@ impl Scene<'_> {
             None => tables(probe, schema, columns, || ids.next()),
         }
     }
+}
+
+/// How many hits one that a probe takes stands for, if not for itself.
+pub(super) fn sampled(probe: &ProbeSpec) -> Option<u64> {
+    (probe.sample > 1).then_some(probe.sample)
 }
 
 /// Those that are kept.
@@ -321,8 +335,9 @@ fn one(
     let compiled = || compile(kind, probe, output, &*fields, &offsets, &options);
     let program = twins.program(kind, &attachment, compiled)?;
     let (spelling, suffix, layout) = (target.spelling(), suffix(probe), Some(layout));
+    let sample = sampled(probe);
     let (probe, target) = (probe_number, target_number);
-    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, passed_over, layout, program, tables })
+    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, passed_over, layout, program, sample, tables })
 }
 
 pub(super) fn narrow(index: usize) -> Result<u32, Error> {
@@ -394,6 +409,7 @@ mod tests {
                 tables: 32 << 20,
                 transport: Default::default(),
                 on_full: Default::default(),
+                max_overhead: None,
             },
             probes: vec![ProbeSpec {
                 name: "many".into(),
@@ -401,6 +417,7 @@ mod tests {
                 targets: names.iter().map(target).collect(),
                 span: None,
                 attach: Attach::Auto,
+                sample: 1,
                 capture: Capture::Fields { fields },
                 condition: None,
                 aggregates: Vec::new(),

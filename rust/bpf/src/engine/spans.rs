@@ -14,7 +14,7 @@ use spile_core::spec::{Context, Expr, ProbeSpec, SpanSide, SpanSpec, Target};
 
 use super::maps::OpenSpans;
 use super::place::{Attachment, Place, Wants, resolve};
-use super::plan::{Ids, Planned, Scene, exprs, kept, located, narrow, placed, suffix};
+use super::plan::{Ids, Planned, Scene, exprs, kept, located, narrow, placed, sampled, suffix};
 use crate::compile::{
     KernelOffsets, Key, Options, Output, Side, Site, SpanLayout, at_start, compile_end, compile_start, exprs_of,
     schema, uses_task,
@@ -218,6 +218,7 @@ fn one(
     };
     let part = if spot.is_end { "end" } else { "start" };
     let (spelling, suffix) = (format!("span {part} {}", spot.target.spelling()), suffix(probe));
+    let sample = sampled(probe).filter(|_| spot.is_end);
     let (probe, target, program) = (probe_number, target_number, Arc::new(program));
-    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, passed_over, layout, program, tables })
+    Ok(Planned { id, probe, target, name, spelling, suffix, attachment, passed_over, layout, program, sample, tables })
 }

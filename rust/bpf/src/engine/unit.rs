@@ -1,6 +1,8 @@
 //! One program in the kernel. In: what was planned for its targets: one, or many that differ in nothing but their number.
 //! Out: the program loaded, its links, and what the kernel missed of it.
 
+use std::sync::Arc;
+
 use spile_core::error::Error;
 
 use super::attach::Refused;
@@ -13,7 +15,7 @@ use crate::kernel::program::LoadedProgram;
 
 /// A program, and the targets that it serves.
 pub(super) struct Unit {
-    pub program: LoadedProgram,
+    pub program: Arc<LoadedProgram>,
     pub links: Vec<Link>,
     /// Indexes of what was planned; the first one's ledger row has what the kernel missed of them all.
     pub members: Vec<usize>,
@@ -63,7 +65,7 @@ impl Unit {
         let purpose = first.attachment.purpose();
         let loaded = LoadedProgram::load_for(program.kind, purpose, &program.name, &maps.relocated(program, tables)?)
             .map_err(|error| plan::suffixed(error, &first.suffix))?;
-        Ok(Self { program: loaded, links: Vec::new(), members, misses: Misses::default() })
+        Ok(Self { program: Arc::new(loaded), links: Vec::new(), members, misses: Misses::default() })
     }
 
     /// Attaches it to all its targets.
@@ -127,7 +129,7 @@ mod tests {
             Ok(File::open("/dev/null")?.into_raw_fd().into())
         };
         fake::with(kernel, || {
-            let program = LoadedProgram::load(ProgramKind::RawTracepoint, "x", &[0]).unwrap();
+            let program = Arc::new(LoadedProgram::load(ProgramKind::RawTracepoint, "x", &[0]).unwrap());
             let mut unit = Unit { program, links: Vec::new(), members: vec![0], misses: Misses::default() };
             assert_eq!(unit.missed(), Ok(0), "nothing is missed before the start");
             unit.open().unwrap(); // 10

@@ -94,6 +94,23 @@ impl LoadedProgram {
     pub fn recursion_misses(&self) -> Result<u64, Error> {
         self.info().map(|info| info.recursion_misses)
     }
+
+    /// Nanoseconds that it has run while the kernel counted ([`count_run_times`]).
+    pub fn run_time(&self) -> Result<u64, Error> {
+        self.info().map(|info| info.run_time_ns)
+    }
+}
+
+/// Lets the kernel count every program's time, as long as the descriptor is open.
+pub fn count_run_times() -> Result<OwnedFd, Error> {
+    bpf::enable_statistics().map_err(|error| match error.raw_os_error() {
+        Some(libc::EPERM) => Error::Privilege {
+            message:
+                "max_overhead= needs CAP_SYS_ADMIN: for that alone the kernel counts the time of programs; leave it out"
+                    .into(),
+        },
+        _ => Error::engine(format!("letting the kernel count the time of programs: {error}")),
+    })
 }
 
 fn shape<'a>(kind: ProgramKind, purpose: Purpose<'a>, name: &'a str, insns: &'a [u64]) -> ProgramShape<'a> {

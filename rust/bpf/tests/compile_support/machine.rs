@@ -24,6 +24,8 @@ const EFAULT: u64 = -14_i64 as u64;
 #[derive(Default)]
 pub struct Machine {
     pub gate: Box<[u64; 1]>,
+    /// What is left out for the budget: of how many events one is sent, and whether stacks are empty.
+    pub budget: Box<[u32; 2]>,
     /// Where the parts of tables begin that are written to.
     pub generation: Box<[u64; 1]>,
     /// Parts, by aggregate and number.
@@ -74,6 +76,7 @@ impl Machine {
     pub fn new() -> Self {
         Self {
             gate: Box::new([1]),
+            budget: Box::new([1, 0]),
             scratch: vec![0; 5 * 20_480 / 8],
             cache: vec![0; 1024],
             comm: *b"a-command\0......",
@@ -101,6 +104,8 @@ impl Machine {
         for (at, map) in &program.relocations {
             let value = if *map == MapRef::Gate {
                 machine.gate.as_ptr() as u64
+            } else if *map == MapRef::Budget {
+                machine.budget.as_ptr() as u64
             } else if *map == MapRef::Generation {
                 machine.generation.as_ptr() as u64
             } else {

@@ -80,6 +80,7 @@ pub fn probe(captures: &[Expr], condition: Option<Condition>) -> ProbeSpec {
         targets: vec![Target::Profile { hz: 1 }],
         span: None,
         attach: Attach::Auto,
+        sample: 1,
         capture: Capture::Fields { fields },
         condition,
         aggregates: Vec::new(),
@@ -104,6 +105,7 @@ pub fn options() -> Options {
         self_tgid: None,
         target: Filter { pids: false, cgroup: None },
         cpus: 2,
+        has_budget: false,
         mapped: None,
     }
 }

@@ -31,6 +31,17 @@ pub fn tid() -> u64 {
     unsafe { libc::gettid() }.cast_unsigned().into()
 }
 
+/// Keeps this thread on the first CPU.
+pub fn on_one_cpu() {
+    // SAFETY: a set of CPUs is an array of integers, for which all zeroes is a value; the call reads it and no more.
+    let outcome = unsafe {
+        let mut cpus: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut cpus);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const cpus)
+    };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// Calls getppid(2) so many times.
 pub fn getppid_storm(calls: usize) {
     for _ in 0..calls {

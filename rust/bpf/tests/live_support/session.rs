@@ -124,6 +124,7 @@ pub fn probe(target: Target, captures: &[(&str, Expr)], condition: Option<Condit
         targets: vec![target],
         span: None,
         attach: Attach::Auto,
+        sample: 1,
         capture: Capture::Fields { fields: captures.iter().map(named).collect() },
         condition,
         aggregates: Vec::new(),
@@ -150,6 +151,7 @@ pub fn everything(probes: Vec<ProbeSpec>) -> SessionSpec {
             transport: Default::default(),
             tables: 32 << 20,
             on_full: Default::default(),
+            max_overhead: None,
         },
         probes,
     }

@@ -66,6 +66,9 @@ pub struct Limits {
     /// What happens to events for which the queue has no room.
     #[serde(default)]
     pub on_full: OnFull,
+    /// The share of all CPUs' time that tracing may take, in millionths; [`crate::budget`] says what is left out beyond it.
+    #[serde(default)]
+    pub max_overhead: Option<u32>,
 }
 
 impl Limits {
@@ -120,10 +123,19 @@ pub struct ProbeSpec {
     /// The condition under which the probe fires.
     #[serde(rename = "where")]
     pub condition: Option<Condition>,
+    /// Of the hits that the target and `where` let through, each CPU takes every one of this number; 1 takes them all.
+    #[serde(default = "ProbeSpec::every_hit")]
+    pub sample: u64,
     /// What is counted on it.
     pub aggregates: Vec<AggregateSpec>,
     /// Whether events are wanted, or only the aggregates.
     pub deliver: bool,
+}
+
+impl ProbeSpec {
+    fn every_hit() -> u64 {
+        1
+    }
 }
 
 /// What an event carries.

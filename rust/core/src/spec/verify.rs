@@ -15,6 +15,7 @@
 //! * What a function returned (`ret`, `error`) is known at its return only; `elapsed` there, and at the end of a span.
 //! * `at_start()` stands in spans and in probes of returns, not within itself and not in keys; what is in it follows the
 //!   rules of the start: the fields are those of its targets, and at a function's entry nothing has been returned.
+//! * One hit of 1 to 2^30 is taken, and a side of a span takes all.
 //! * A capture's name is an identifier, its own, and no header's (unless the value is the field or fact of that name).
 //! * An event has at most 16 values, captures and keys together, and its strings fit into a record and into the buffer.
 //! * A timer has no fields; a tracepoint's fields have names.
@@ -60,6 +61,9 @@ const MAX_STACK_CACHE: u32 = 1 << 20;
 const MIN_TABLES: u64 = 4096;
 /// The largest.
 const MAX_TABLES: u64 = 64 << 30;
+
+/// All of the CPUs' time, in millionths.
+const MAX_SHARE: u32 = 1_000_000;
 
 /// What to do about a tree that is nested too deeply.
 pub(super) const TOO_DEEP: &str =
@@ -110,7 +114,7 @@ fn target_filter(target: &TargetFilter, faults: &mut Faults) {
 }
 
 fn limits(limits: &Limits, faults: &mut Faults) {
-    let Limits { buffer, queue, stack_depth, stack_cache, tables, transport: _, on_full: _ } = *limits;
+    let Limits { buffer, queue, stack_depth, stack_cache, tables, transport: _, on_full: _, max_overhead } = *limits;
     if !buffer.is_power_of_two() || !(MIN_BUFFER..=MAX_BUFFER).contains(&buffer) {
         let near = buffer.clamp(MIN_BUFFER, MAX_BUFFER).next_power_of_two().min(MAX_BUFFER);
         faults.add(
@@ -136,5 +140,9 @@ fn limits(limits: &Limits, faults: &mut Faults) {
     if tables != 0 && !(MIN_TABLES..=MAX_TABLES).contains(&tables) {
         let fault = format!("tables={tables}: tables take {MIN_TABLES} to {MAX_TABLES} bytes, or 0 for none");
         faults.add("limits.tables", fault);
+    }
+    if let Some(share) = max_overhead.filter(|share| !(1..=MAX_SHARE).contains(share)) {
+        let fault = format!("max_overhead={share}: tracing takes 1 to {MAX_SHARE} millionths of the CPUs' time");
+        faults.add("limits.max_overhead", fault);
     }
 }

@@ -1,17 +1,19 @@
 //! Makes the IR of one program. In: a probe, its layout and columns, its fields. Out: a [`Function`], not yet verified.
 //!
-//! Every program goes the same way: activity gate, target filter, ledger, `where=`, stacks, record, ring. What is
-//! told once is written once: `int` and `arithmetic` compute numbers, `condition` decides, `string` fetches bytes,
+//! Every program goes the same way: activity gate, target filter, ledger, `where=`, `sample=`, stacks, record, ring. What is
+//! told once is written once: `int` and `arithmetic` compute numbers, `condition` decides, `sample` counts off, `string` fetches bytes,
 //! `stack` walks, `table` and `bin` count, `record` writes, `ring` sends.
 
 mod arithmetic;
 mod bin;
+mod budget;
 mod condition;
 mod context;
 mod int;
 mod mapped;
 mod record;
 mod ring;
+mod sample;
 mod scratch;
 mod span;
 mod stack;
@@ -152,12 +154,18 @@ impl<'a> Build<'a> {
 
     fn event(&mut self, probe: &'a ProbeSpec, index: u32, output: Output<'a>) -> Result<(), Error> {
         self.decide(probe.condition.as_ref(), index)?;
+        self.sample(probe.sample);
+        // Whoever has no tables here has nothing to do with a hit whose event is left out.
+        if output.tables.is_empty() {
+            self.spare_event();
+        }
         let columns: Vec<&Expr> = output.columns.iter().collect();
         self.walk_stacks(&columns);
         self.share_among(output.columns.iter());
         let Some(kept) = self.tally(output.tables)? else { return self.record(output.layout, output.columns) };
         if probe.deliver || output.tables.len() < probe.aggregates.len() {
             self.remark_lost(kept);
+            self.spare_event();
             return self.record(output.layout, output.columns);
         }
         self.tabled(kept);

@@ -30,11 +30,13 @@ impl Build<'_> {
         if has_user_stack {
             self.share(SharedFact::PidTgid);
         }
+        let has_stack = exprs.iter().any(|expr| matches!(expr, Expr::Stack { .. }));
+        let stackless = if has_stack { self.stackless() } else { None };
         for expr in exprs {
             if let Expr::Stack { space, depth } = expr {
                 let key = (*space, self.depth(*depth));
                 if !self.stacks.contains_key(&key) {
-                    let hash = self.stack(key.0, key.1);
+                    let hash = self.stack(key.0, key.1, stackless);
                     self.stacks.insert(key, hash);
                 }
             }
@@ -52,7 +54,8 @@ impl Build<'_> {
         depth.unwrap_or(most).min(most).clamp(1, MAX_FRAMES)
     }
 
-    fn stack(&mut self, space: StackSpace, depth: u32) -> VReg {
+    /// Walks one; an empty one where `stackless` isn't 0.
+    fn stack(&mut self, space: StackSpace, depth: u32, stackless: Option<VReg>) -> VReg {
         let scratch = self.scratch();
         let most = i64::from(8 * depth);
         let hash = self.f.reg(Ty::Int);
@@ -63,6 +66,18 @@ impl Build<'_> {
             (StackSpace::Kernel, ProgramKind::RawTracepoint | ProgramKind::Fentry | ProgramKind::Fexit) => OWN_FRAMES,
             (StackSpace::Kernel, _) => 0,
         };
+        let pid = match space {
+            StackSpace::Kernel => None,
+            StackSpace::User => {
+                let pid_tgid = self.share(SharedFact::PidTgid);
+                Some(self.f.binary(BinOp::ShrU, pid_tgid, 32))
+            }
+        };
+        let spared = stackless.map(|stackless| {
+            let (length, walked) = (self.f.constant(0), self.f.block());
+            self.f.leave_if(Cmp::Ne, stackless, 0, walked);
+            (length, walked)
+        });
         let is_returning = space == StackSpace::Kernel && self.request.kind == ProgramKind::Kretprobe;
         let length = if is_returning {
             self.returning_stack(frames, most)
@@ -74,13 +89,12 @@ impl Build<'_> {
         // A timer that finds its CPU in user mode has an empty kernel stack: that is a stack like any other.
         let is_missing = if space == StackSpace::Kernel { Cmp::LtS } else { Cmp::LeS };
         self.f.leave_if(is_missing, length, 0, failed);
-        let pid = match space {
-            StackSpace::Kernel => None,
-            StackSpace::User => {
-                let pid_tgid = self.share(SharedFact::PidTgid);
-                Some(self.f.binary(BinOp::ShrU, pid_tgid, 32))
-            }
-        };
+        let length = spared.map_or(length, |(spared, walked)| {
+            self.f.push(Inst::Copy { dst: spared, src: length });
+            self.f.jump(walked);
+            self.f.begin(walked);
+            spared
+        });
         // The kernel's verifier forgets what it knew of a number that was kept on the stack: the bound is told of a copy.
         let rest = self.f.copy(length);
         self.f.leave_if(Cmp::GtS, rest, most, failed);

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 use aya_obj::generated::{
     BPF_F_KPROBE_MULTI_RETURN, bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_link_info, bpf_map_type,
-    bpf_prog_info, bpf_prog_type,
+    bpf_prog_info, bpf_prog_type, bpf_stats_type,
 };
 
 use super::{Syscall, call, call_for_fd};
@@ -134,6 +134,13 @@ pub fn load_program(shape: &ProgramShape<'_>, log: Option<&mut [u8]>) -> io::Res
         part.log_buf = log.as_mut_ptr() as u64;
     }
     call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_PROG_LOAD, attr: &mut attr })
+}
+
+/// `BPF_ENABLE_STATS` of run times (since d46edd671a14): programs' times are counted until the answer is closed.
+pub fn enable_statistics() -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    attr.enable_stats.type_ = bpf_stats_type::BPF_STATS_RUN_TIME as u32;
+    call_for_fd(Syscall::Bpf { command: bpf_cmd::BPF_ENABLE_STATS, attr: &mut attr })
 }
 
 /// `BPF_RAW_TRACEPOINT_OPEN` of a program that names its place itself.

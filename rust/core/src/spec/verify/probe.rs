@@ -11,6 +11,8 @@ use crate::spec::{AggregateSpec, Attach, Capture, Expr, NamedExpr, PathStep, Pro
 const HEADERS: [&str; 5] = ["id", "probe", "time", "cpu", "datetime"];
 /// Samples per second and CPU.
 const MAX_HZ: u64 = 100_000;
+/// The most hits of which one may be taken.
+const MAX_SAMPLE: u64 = 1 << 30;
 /// The longest name that tracefs holds (`MAX_EVENT_NAME_LEN` is 64; some room for what comes).
 const MAX_NAME: usize = 128;
 
@@ -55,6 +57,7 @@ fn probe(index: usize, probes: &[ProbeSpec], path: &str, buffer: u64, faults: &m
         attach(probe, path, faults);
         Place { targets: &probe.targets, moment: Moment::Hit, start: &[], levels: 0 }
     };
+    sample(index, probes, path, faults);
     captures(&probe.capture, &format!("{path}.capture"), place, faults);
     for (index, spec) in probe.aggregates.iter().enumerate() {
         aggregate::aggregate(spec, &format!("{path}.aggregates[{index}]"), place, faults);
@@ -97,6 +100,21 @@ fn attach(probe: &ProbeSpec, path: &str, faults: &mut Faults) {
     {
         let message = format!("attach= is for functions, and {} is none: leave it out", other.spelling());
         faults.add(format!("{path}.attach"), message);
+    }
+}
+
+fn sample(index: usize, probes: &[ProbeSpec], path: &str, faults: &mut Faults) {
+    let ProbeSpec { sample, name, .. } = &probes[index];
+    let path = format!("{path}.sample");
+    if !(1..=MAX_SAMPLE).contains(sample) {
+        let near = (*sample).clamp(1, MAX_SAMPLE);
+        faults.add(path, format!("sample={sample}: one hit of 1 to {MAX_SAMPLE} is taken; take {near}"));
+    } else if *sample > 1 && span::feeds(index, probes) {
+        let message = format!(
+            "sample={sample}: {name} is a side of a span, and of a start and its end a sample would take one alone; give \
+             sample= to the span"
+        );
+        faults.add(path, message);
     }
 }
 
