@@ -278,6 +278,16 @@ impl Column {
         read(record, ALIGNED_NULLS).is_some_and(|nulls| u16::from_le_bytes(nulls) & self.null != 0)
     }
 
+    /// Where it begins in an aligned record.
+    pub(crate) fn offset(self) -> u32 {
+        self.offset
+    }
+
+    /// Its bit of the null mask, or 0 for a column that is never null.
+    pub(crate) fn null(self) -> u16 {
+        self.null
+    }
+
     /// Its bytes in a record; zeros where there are none.
     #[inline]
     pub(crate) fn bytes_of<const N: usize>(&self, record: &[u8]) -> [u8; N] {

@@ -7,9 +7,11 @@ mod packed_support;
 use packed_support::{Datum, data, field_types, schema};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spile_core::event::{Layouts, Record, Value};
+use spile_core::event::{Event, Layouts, Record, Value};
 use spile_core::layout::*;
 use spile_core::source::Run;
+use spile_core::source::compact::Projection;
+use spile_core::source::rows::RowColumn;
 
 fn columns() -> impl Strategy<Value = Vec<(FieldType, Role)>> {
     vec(field_types().prop_map(|ty| (ty, Role::Capture)), 0..=16)
@@ -145,6 +147,27 @@ proptest! {
         let entry = run.entries()[0];
         prop_assert_eq!((entry.cpu, entry.vouched), (3, 9));
         prop_assert_eq!(run.record(entry), aligned.as_slice());
+        // A row of every other column is what the event has there; none where one of them could not be read.
+        let event = Event { layout: &layout, cpu: 3, bytes: &aligned };
+        for first in 0..2 {
+            let wanted: Vec<u32> = (first..columns.len() as u32).step_by(2).collect();
+            let types = wanted.iter().map(|column| columns[*column as usize].0);
+            let are_words = types.clone().all(|ty| !matches!(ty, FieldType::FixedString { .. }));
+            let projection = Projection::new(&layout, &wanted);
+            prop_assert_eq!(projection.is_some(), are_words);
+            let Some(projection) = projection else { continue };
+            run.clear();
+            let are_read = wanted.iter().all(|column| values[*column as usize].is_some() || *column >= 16);
+            prop_assert_eq!(run.push_row(&projection, &compact), are_read);
+            let rows = &run.rows()[9];
+            prop_assert_eq!(!rows.is_empty(), are_read);
+            if are_read && !wanted.is_empty() {
+                let row = rows.iter().next().unwrap();
+                for (index, (column, ty)) in wanted.iter().zip(types).enumerate() {
+                    prop_assert_eq!(RowColumn { ty, index }.value(row), event.value(*column as usize));
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use spile_core::error::Error;
 use spile_core::event::Layouts;
+use spile_core::source::compact::Projection;
 use spile_core::source::{Progress, Run, Source};
 
 use super::transport::Mapped;
@@ -21,6 +22,8 @@ struct MappedSource {
     ring: MappedRing,
     cpu: u16,
     layouts: Arc<Layouts>,
+    /// By event id, of events that are only counted.
+    projections: Vec<Option<Projection>>,
     is_closed: Arc<AtomicBool>,
     watermark: u64,
 }
@@ -52,7 +55,8 @@ pub(super) fn open_mapped(
     let open = |cpu: u32| {
         let ring = MappedRing::open(&mapped.map, mapped.rings, cpu)?;
         let (layouts, is_closed) = (Arc::clone(layouts), Arc::clone(is_closed));
-        Ok(Box::new(MappedSource { ring, cpu: cpu as u16, layouts, is_closed, watermark: 0 }) as Box<dyn Source>)
+        let source = MappedSource { ring, cpu: cpu as u16, layouts, projections: Vec::new(), is_closed, watermark: 0 };
+        Ok(Box::new(source) as Box<dyn Source>)
     };
     (0..cpus).map(open).collect()
 }
@@ -61,12 +65,23 @@ impl Source for MappedSource {
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
         let is_closed = self.is_closed.load(Ordering::Acquire);
         let now = clock::monotonic();
-        let Self { ring, cpu, layouts, .. } = self;
+        let Self { ring, cpu, layouts, projections, .. } = self;
         let pass = ring.pass(layouts, now, |record| {
-            run.push_compact(*cpu, record.layout, record.time, record.bytes);
+            let projection = projections.get(usize::from(record.layout.schema.id)).and_then(Option::as_ref);
+            if !projection.is_some_and(|projection| run.push_row(projection, record.bytes)) {
+                run.push_compact(*cpu, record.layout, record.time, record.bytes);
+            }
             !run.is_full()
         })?;
         Ok(progress(pass, is_closed, now, &mut self.watermark))
+    }
+
+    fn project(&mut self, id: u16, columns: &[u32]) {
+        let place = usize::from(id);
+        if self.projections.len() <= place {
+            self.projections.resize(place + 1, None);
+        }
+        self.projections[place] = self.layouts.get(id).and_then(|layout| Projection::new(layout, columns));
     }
 }
 

@@ -4,6 +4,7 @@
 //! records itself and vouches for them.
 
 mod buffer;
+pub mod compact;
 pub mod framed;
 pub mod packed;
 pub mod pipe;
@@ -91,6 +92,12 @@ impl Run {
         rest[..length].copy_from_slice(&from[..length]);
         rest[length..].fill(0);
         self.commit(layout.fixed_size as usize, cpu, layout.schema.id);
+    }
+
+    /// Appends what is left of a compact record that is only counted. False where that is not enough, and it must be a record.
+    #[inline]
+    pub fn push_row(&mut self, projection: &compact::Projection, record: &[u8]) -> bool {
+        projection.push(record, self.rows_of(projection.id()))
     }
 
     /// Room for the next record, which [`Self::commit`] takes up. It holds anything.

@@ -1,0 +1,74 @@
+//! The short way for compact records that are only counted. In: a record, as programs write it into a mapped ring. Out: a row
+//! of the columns that keys and values need. A record in which one of these could not be read stays one.
+
+use super::rows::Rows;
+use crate::event::Column;
+use crate::layout::{ALIGNED_NULLS, COMPACT_SHIFT, EventLayout, FieldType};
+
+/// What is read of the records of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    id: u16,
+    places: Box<[Place]>,
+    /// The null bits of these columns.
+    nulls: u16,
+}
+
+/// A word that lies within the record, whatever the column's size, and where in it the column is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    word: usize,
+    shift: u32,
+    mask: u64,
+}
+
+const WORD: usize = size_of::<u64>();
+const NULLS: usize = (ALIGNED_NULLS - COMPACT_SHIFT) as usize;
+
+impl Projection {
+    /// Of a layout's columns. None where one of them is no integer, name or stack, or the layout has no compact form.
+    pub fn new(layout: &EventLayout, columns: &[u32]) -> Option<Self> {
+        if !layout.is_fixed() {
+            return None;
+        }
+        let size = layout.compact_size() as usize;
+        let (mut places, mut nulls) = (Vec::with_capacity(columns.len()), 0);
+        for &column in columns {
+            let column = Column::new(layout, column as usize)?;
+            let width = match column.ty() {
+                FieldType::Int { size, .. } => usize::from(size),
+                FieldType::Name => 2,
+                FieldType::Stack { .. } => WORD,
+                FieldType::FixedString { .. } | FieldType::String { .. } | FieldType::Bytes { .. } => return None,
+            };
+            let offset = (column.offset() - COMPACT_SHIFT) as usize;
+            let word = offset.min(size.checked_sub(WORD)?);
+            let place = Place { word, shift: 8 * (offset - word) as u32, mask: u64::MAX >> (64 - 8 * width) };
+            places.push(place);
+            nulls |= column.null();
+        }
+        Some(Self { id: layout.schema.id, places: places.into(), nulls })
+    }
+
+    /// The event.
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Appends the row of a record. False where it has none: a column could not be read, or the record is shorter than its kind.
+    #[inline]
+    pub(super) fn push(&self, record: &[u8], rows: &mut Rows) -> bool {
+        let word =
+            |at: usize| record.get(at..).and_then(|rest| rest.first_chunk()).map(|word| u64::from_le_bytes(*word));
+        let head = record.first_chunk::<WORD>().map_or(u64::MAX, |head| u64::from_le_bytes(*head));
+        let is_whole = self.places.iter().all(|place| place.word + WORD <= record.len());
+        if (head >> (8 * NULLS)) as u16 & self.nulls != 0 || !is_whole {
+            return false;
+        }
+        for place in &self.places {
+            rows.word(word(place.word).unwrap_or_default() >> place.shift & place.mask);
+        }
+        rows.end(1);
+        true
+    }
+}
