@@ -17,6 +17,7 @@ use spile_core::event::{Column, Layouts};
 use spile_core::layout::{Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
 use spile_core::pump::{Outlets, Pump};
 use spile_core::queue::Popped;
+use spile_core::source::compact::Projection;
 use spile_core::source::packed::PackedSource;
 use spile_core::source::{Progress, Run, Source};
 use spile_core::spec::{AggregateFunction, SessionSpec, StackSpace};
@@ -136,6 +137,8 @@ struct Ring {
     layouts: Arc<Layouts>,
     records: Vec<(u64, [u8; 16])>,
     at: usize,
+    /// Where they are only counted.
+    projection: Option<Projection>,
 }
 
 impl Ring {
@@ -148,7 +151,7 @@ impl Ring {
             record[8..12].copy_from_slice(&((mix(index) % PIDS) as u32).to_le_bytes());
             (if index % 100 == 99 { time - 2_500 } else { time }, record)
         };
-        Self { cpu, layouts: Arc::clone(layouts), records: (0..events).map(record).collect(), at: 0 }
+        Self { cpu, layouts: Arc::clone(layouts), records: (0..events).map(record).collect(), at: 0, projection: None }
     }
 }
 
@@ -157,12 +160,19 @@ impl Source for Ring {
         let layout = self.layouts.get(1).ok_or_else(|| Error::engine("no layout"))?;
         let until = (self.at + TURN).min(self.records.len());
         for (time, record) in &self.records[self.at..until] {
-            run.push_compact(self.cpu, layout, *time, record);
+            // As the engine's own does.
+            if !self.projection.as_ref().is_some_and(|projection| run.push_row(projection, record)) {
+                run.push_compact(self.cpu, layout, *time, record);
+            }
         }
         self.at = until;
         let ended = until == self.records.len();
         let watermark = if ended { u64::MAX } else { self.records[until].0 - 5_000 };
         Ok(Progress { drained: true, ended, watermark })
+    }
+
+    fn project(&mut self, id: u16, columns: &[u32]) {
+        self.projection = self.layouts.get(id).and_then(|layout| Projection::new(layout, columns));
     }
 }
 
