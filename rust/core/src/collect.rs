@@ -4,13 +4,13 @@
 //! emptied when one of them fills up, and when somebody wants to know everything that has happened. No hit is looked at
 //! here, and what found no room in the kernel comes by the other road, that of an event.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aggregate::Table;
 use crate::aggregate::row::RowLayout;
 use crate::error::Error;
+use crate::worker::{Shared, Worker};
 
 /// How often the tables' fill is looked at.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -44,14 +44,7 @@ pub trait Store: Send {
 /// A collecting thread.
 #[derive(Debug)]
 pub struct Collector {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
+    worker: Worker<State>,
 }
 
 #[derive(Debug, Default)]
@@ -68,49 +61,41 @@ struct State {
 impl Collector {
     /// Starts the thread. The error is the system's, when it has no thread left.
     pub fn spawn(store: Box<dyn Store>, tables: Vec<Vec<Arc<Table>>>) -> Result<Self, Error> {
-        let shared = Arc::<Shared>::default();
-        let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("spile-collect".into())
-            .spawn(move || run(store, &tables, &of_thread))
-            .map_err(|error| Error::engine(format!("starting the thread that collects: {error}")))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        let work = move |shared: &Shared<State>| run(store, &tables, shared);
+        Ok(Self { worker: Worker::spawn("spile-collect", "collects", work)? })
     }
 
     /// Waits until everything that had happened when it was called is in the tables.
     pub fn wait(&self) {
-        let mut state = self.shared.lock();
+        let shared = self.worker.shared();
+        let mut state = shared.lock();
         // One that has begun already may miss what happened since.
         let wanted = state.begun + 1;
         state.wanted = state.wanted.max(wanted);
-        self.shared.changed.notify_all();
+        shared.notify();
         while state.ended < wanted && !state.has_ended {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = shared.wait(state);
         }
     }
 
     /// Collects what is left, when no program writes any more, and ends the thread. A second call does nothing.
     pub fn finish(&self) {
-        self.shared.lock().is_ending = true;
-        self.shared.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            let mut state = self.shared.lock();
+        let panicked = self.worker.finish(|state| state.is_ending = true);
+        if panicked.is_some() {
+            let mut state = self.worker.shared().lock();
             state.has_ended = true;
-            state.error = Some(Error::engine("the thread that collects panicked; this is a bug of spile's"));
+            state.error = panicked;
         }
     }
 
     /// What went wrong on the way, once.
     pub fn take_error(&self) -> Option<Error> {
-        self.shared.lock().error.take()
+        self.worker.shared().lock().error.take()
     }
 
     /// How often tables have been emptied so far.
     pub fn collections(&self) -> u64 {
-        self.shared.lock().ended
+        self.worker.shared().lock().ended
     }
 }
 
@@ -120,34 +105,27 @@ impl Drop for Collector {
     }
 }
 
-impl Shared {
-    /// Every change is a single assignment, so a panic elsewhere does no harm.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until there is something to do. False when it is time to end.
-    fn wait(&self, is_pressed: impl Fn() -> bool) -> bool {
-        let mut state = self.lock();
-        while !state.is_ending && state.wanted <= state.ended {
-            state = self.changed.wait_timeout(state, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
-            if is_pressed() {
-                break;
-            }
+/// Waits until there is something to do. False when it is time to end.
+fn is_wanted(shared: &Shared<State>, is_pressed: impl Fn() -> bool) -> bool {
+    let mut state = shared.lock();
+    while !state.is_ending && state.wanted <= state.ended {
+        state = shared.wait_for(state, PAUSE);
+        if is_pressed() {
+            break;
         }
-        state.begun += u64::from(!state.is_ending);
-        !state.is_ending
     }
+    state.begun += u64::from(!state.is_ending);
+    !state.is_ending
 }
 
-fn run(mut store: Box<dyn Store>, tables: &[Vec<Arc<Table>>], shared: &Shared) {
+fn run(mut store: Box<dyn Store>, tables: &[Vec<Arc<Table>>], shared: &Shared<State>) {
     let mut each = |rows: Rows<'_>| merge(tables, rows);
     let mut outcome = Ok(());
-    while outcome.is_ok() && shared.wait(|| store.is_pressed()) {
+    while outcome.is_ok() && is_wanted(shared, || store.is_pressed()) {
         outcome = store.collect(&mut each);
         let mut state = shared.lock();
         state.ended = state.begun;
-        shared.changed.notify_all();
+        shared.notify();
     }
     if outcome.is_ok() {
         outcome = store.collect_last(&mut each);
@@ -155,7 +133,7 @@ fn run(mut store: Box<dyn Store>, tables: &[Vec<Arc<Table>>], shared: &Shared) {
     let mut state = shared.lock();
     state.error = outcome.err();
     state.has_ended = true;
-    shared.changed.notify_all();
+    shared.notify();
 }
 
 fn merge(tables: &[Vec<Arc<Table>>], rows: Rows<'_>) {

@@ -4,13 +4,13 @@
 //! milliseconds otherwise. Where a full queue shall block, it reads nothing until there is room, and says so to whoever
 //! waits for it: that may be the one who would make room.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::pump::{Outlets, Pump};
 use crate::queue::Queue;
+use crate::worker::{Shared, Worker};
 
 /// The usual pause between two turns.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -29,15 +29,8 @@ const LAST_TURNS: u32 = 1000;
 /// A draining thread.
 #[derive(Debug)]
 pub struct Drain {
-    shared: Arc<Shared>,
+    worker: Worker<State>,
     outlets: Arc<Outlets>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -57,62 +50,54 @@ struct State {
 impl Drain {
     /// Starts the thread. The error is the system's, when it has no thread left.
     pub fn spawn(pump: Pump) -> Result<Self, Error> {
-        let shared = Arc::<Shared>::default();
         let outlets = Arc::clone(pump.outlets());
-        let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("spile-drain".into())
-            .spawn(move || run(pump, &of_thread))
-            .map_err(|error| Error::engine(format!("starting the thread that drains: {error}")))?;
-        Ok(Self { shared, outlets, thread: Mutex::new(Some(thread)) })
+        let work = |shared: &Shared<State>| run(pump, shared);
+        Ok(Self { worker: Worker::spawn("spile-drain", "drains", work)?, outlets })
     }
 
     /// Waits until every event from before `time` (`CLOCK_MONOTONIC`, nanoseconds) is in the tables and the queue, or the
     /// queue is full and blocks.
     pub fn wait_for(&self, time: u64) {
-        let mut state = self.shared.lock();
-        while state.watermark < time && !state.has_ended && !state.is_blocked {
-            state.is_awaited = true;
-            self.shared.changed.notify_all();
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.wait_while(|state| state.watermark < time);
     }
 
     /// Waits until what was in the sources when it was called has been read, and, of events in the order of time, what is
     /// certain to be complete has been delivered.
     pub fn wait_for_turns(&self) {
-        let mut state = self.shared.lock();
-        let last = state.turns + EMPTYING_TURNS;
-        while state.turns < last && !state.has_ended && !state.is_blocked {
+        let last = self.worker.shared().lock().turns + EMPTYING_TURNS;
+        self.wait_while(|state| state.turns < last);
+    }
+
+    /// Waits while that holds, and it may change.
+    fn wait_while(&self, holds: impl Fn(&State) -> bool) {
+        let shared = self.worker.shared();
+        let mut state = shared.lock();
+        while holds(&state) && !state.has_ended && !state.is_blocked {
             state.is_awaited = true;
-            self.shared.changed.notify_all();
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            shared.notify();
+            state = shared.wait(state);
         }
     }
 
     /// Reads what is left, delivers it, closes the queue and ends the thread. A second call does nothing.
     pub fn finish(&self) {
-        self.shared.lock().is_ending = true;
-        self.shared.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            let mut state = self.shared.lock();
+        let panicked = self.worker.finish(|state| state.is_ending = true);
+        if panicked.is_some() {
+            let mut state = self.worker.shared().lock();
             state.has_ended = true;
-            state.error = Some(Error::engine("the thread that drains panicked; this is a bug of spile's"));
+            state.error = panicked;
             self.outlets.queue.close();
         }
     }
 
     /// What went wrong on the way, once.
     pub fn take_error(&self) -> Option<Error> {
-        self.shared.lock().error.take()
+        self.worker.shared().lock().error.take()
     }
 
     /// Events delivered after later ones, by event id.
     pub fn late(&self) -> Vec<u64> {
-        self.shared.lock().late.clone()
+        self.worker.shared().lock().late.clone()
     }
 }
 
@@ -122,18 +107,13 @@ impl Drop for Drain {
     }
 }
 
-impl Shared {
-    /// Every change is a single assignment, so a panic elsewhere does no harm.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Shared<State> {
     /// Waits while the queue is full and blocks. False when it is time to end; then the queue blocks no more.
     fn room(&self, queue: &Queue) -> bool {
         while queue.is_blocked() {
             let mut state = self.lock();
             state.is_blocked = true;
-            self.changed.notify_all();
+            self.notify();
             if state.is_ending {
                 return false;
             }
@@ -151,16 +131,16 @@ impl Shared {
         state.turns += 1;
         pump.late().clone_into(&mut state.late);
         if std::mem::take(&mut state.is_awaited) {
-            self.changed.notify_all();
+            self.notify();
         }
         if !pause.is_zero() && !state.is_ending && !state.is_awaited {
-            state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.wait_for(state, pause);
         }
         !state.is_ending
     }
 }
 
-fn run(mut pump: Pump, shared: &Shared) {
+fn run(mut pump: Pump, shared: &Shared<State>) {
     let outcome = live(&mut pump, shared).and_then(|()| {
         if shared.lock().is_ending {
             pump.unblock();
@@ -178,10 +158,10 @@ fn run(mut pump: Pump, shared: &Shared) {
     // Only now: whoever finds the queue closed asks at once what went wrong.
     pump.outlets().queue.close();
     shared.lock().has_ended = true;
-    shared.changed.notify_all();
+    shared.notify();
 }
 
-fn live(pump: &mut Pump, shared: &Shared) -> Result<(), Error> {
+fn live(pump: &mut Pump, shared: &Shared<State>) -> Result<(), Error> {
     let mut idle_turns = 0_u32;
     loop {
         if !shared.room(&pump.outlets().queue) {

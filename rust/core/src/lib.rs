@@ -26,5 +26,6 @@ pub mod spec;
 pub mod stack;
 pub mod symbol;
 pub mod watch;
+mod worker;
 
 pub use error::Error;

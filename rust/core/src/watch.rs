@@ -4,12 +4,11 @@
 //! Counting programs' time makes each of their runs dearer, so it is done for a part of each interval, which stands for all of
 //! it. This process's time is known anyway.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::budget::{Budget, Level, Outcome};
 use crate::error::Error;
+use crate::worker::{Shared, Worker};
 
 /// From one look at the budget to the next.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -58,14 +57,7 @@ pub struct Step {
 /// A watching thread.
 #[derive(Debug)]
 pub struct Watch {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
+    worker: Worker<State>,
 }
 
 #[derive(Debug, Default)]
@@ -79,40 +71,29 @@ struct State {
 impl Watch {
     /// Starts the thread. The error is the system's, when it has no thread left.
     pub fn spawn((budget, meter): Watched) -> Result<Self, Error> {
-        let shared = Arc::<Shared>::default();
-        let of_thread = Arc::clone(&shared);
-        let run = move || {
-            let outcome = run(budget, meter, &of_thread);
-            of_thread.lock().error = outcome.err();
+        let work = |shared: &Shared<State>| {
+            let outcome = run(budget, meter, shared);
+            shared.lock().error = outcome.err();
         };
-        let thread = std::thread::Builder::new()
-            .name("spile-watch".into())
-            .spawn(run)
-            .map_err(|error| Error::engine(format!("starting the thread that watches the budget: {error}")))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { worker: Worker::spawn("spile-watch", "watches the budget", work)? })
     }
 
     /// Every step so far.
     pub fn steps(&self) -> Vec<Step> {
-        self.shared.lock().steps.clone()
+        self.worker.shared().lock().steps.clone()
     }
 
     /// Ends the thread. The level stays as it is. A second call does nothing.
     pub fn finish(&self) {
-        self.shared.lock().is_ending = true;
-        self.shared.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            let error = Error::engine("the thread that watches the budget panicked; this is a bug of spile's");
-            self.shared.lock().error = Some(error);
+        let panicked = self.worker.finish(|state| state.is_ending = true);
+        if panicked.is_some() {
+            self.worker.shared().lock().error = panicked;
         }
     }
 
     /// What went wrong on the way, once.
     pub fn take_error(&self) -> Option<Error> {
-        self.shared.lock().error.take()
+        self.worker.shared().lock().error.take()
     }
 }
 
@@ -122,21 +103,21 @@ impl Drop for Watch {
     }
 }
 
-impl Shared {
-    /// Every change is a single assignment, so a panic elsewhere does no harm.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Lets an interval pass. False when it is time to end.
+fn pause(shared: &Shared<State>, interval: Duration) -> bool {
+    let until = Instant::now() + interval;
+    let mut state = shared.lock();
+    while !state.is_ending {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        state = shared.wait_for(state, left);
     }
-
-    /// Lets an interval pass. False when it is time to end.
-    fn pause(&self, interval: Duration) -> bool {
-        let state = self.lock();
-        let wait = self.changed.wait_timeout_while(state, interval, |state| !state.is_ending);
-        !wait.unwrap_or_else(PoisonError::into_inner).0.is_ending
-    }
+    !state.is_ending
 }
 
-fn run(mut budget: Budget, mut meter: Box<dyn Meter>, shared: &Shared) -> Result<(), Error> {
+fn run(mut budget: Budget, mut meter: Box<dyn Meter>, shared: &Shared<State>) -> Result<(), Error> {
     let mut interval = INTERVAL;
     let (mut time, mut own) = (meter.now(), meter.of_process());
     loop {
@@ -156,9 +137,13 @@ fn run(mut budget: Budget, mut meter: Box<dyn Meter>, shared: &Shared) -> Result
 
 /// Lets an interval pass. Gives the share that programs took of its last part, and how long asking for that takes; none when
 /// it is time to end.
-fn counted(meter: &mut dyn Meter, interval: Duration, shared: &Shared) -> Result<Option<(f64, Duration)>, Error> {
+fn counted(
+    meter: &mut dyn Meter,
+    interval: Duration,
+    shared: &Shared<State>,
+) -> Result<Option<(f64, Duration)>, Error> {
     let last = interval / PARTS;
-    if !shared.pause(interval - last) {
+    if !pause(shared, interval - last) {
         return Ok(None);
     }
     let asked = Instant::now();
@@ -166,7 +151,7 @@ fn counted(meter: &mut dyn Meter, interval: Duration, shared: &Shared) -> Result
     let (began, before) = (meter.now(), meter.of_programs()?);
     // The end of the part takes as long.
     let asking = 2 * asked.elapsed();
-    let goes_on = shared.pause(last);
+    let goes_on = pause(shared, last);
     let (ended, after) = (meter.now(), meter.of_programs()?);
     meter.count(false)?;
     let share = share(meter, after.saturating_sub(before), ended.saturating_sub(began));
@@ -182,6 +167,7 @@ fn share(meter: &dyn Meter, used: u64, elapsed: u64) -> f64 {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::budget::Spares;
