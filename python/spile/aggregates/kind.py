@@ -6,13 +6,14 @@ were merged or subtracted, and the values that stand for them. A state never cha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NoReturn
 
 from spile.spec import AggregateFunction
 
 
-class Kind:
+class Kind(ABC):
     """An aggregate function and the unit of what it is of."""
 
     #: Why its states don't subtract; None where they do.
@@ -47,25 +48,25 @@ class Kind:
 
     # States.
 
+    @abstractmethod
     def nothing(self) -> Any:
         """The state of no events."""
-        raise NotImplementedError
 
+    @abstractmethod
     def merged(self, one: Any, other: Any) -> Any:
         """The state of both's events; None if nothing is left, which takes a negative one."""
-        raise NotImplementedError
 
     def subtracted(self, one: Any, other: Any) -> Any:
-        """The state of `one`'s events without `other`'s; None if nothing is left."""
-        raise NotImplementedError
+        """The state of `one`'s events without `other`'s; None if nothing is left. Raises as `must_subtract` does."""
+        raise TypeError(self._indivisible)
 
+    @abstractmethod
     def scaled(self, state: Any, factor: int) -> Any:
         """The state of so many times as many events, all alike. Raises TypeError where that isn't known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, state: Any) -> str | None:
         """What is wrong with a state that came from outside; None if nothing is."""
-        raise NotImplementedError
 
     def restored(self, state: Any) -> Any:
         """A state from outside, whose lists are tuples, in the form that native tables give it."""
@@ -73,33 +74,33 @@ class Kind:
 
     # What a user sees.
 
+    @abstractmethod
     def value(self, state: Any) -> Any:
         """The state as an object."""
-        raise NotImplementedError
 
+    @abstractmethod
     def state(self, value: Any) -> Any:
         """The state of an object that `value` made, or an equal one. Raises TypeError for any other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rank(self, state: Any) -> Any:
         """What its natural order is by: `top` has the greatest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hits(self, state: Any) -> int | None:
         """How many events it is of; None where that isn't kept."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plain(self, state: Any) -> Any:
         """The value in Python's own types."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, states: Iterable[Any]) -> tuple[list[int] | None, list[list[Any]]]:
         """Its `columns` for these states; where it `is_long`, how many rows each state has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def record(self, state: Any) -> Mapping[str, Any]:
         """The value as members of a JSON object."""
-        raise NotImplementedError
 
     def summary(self, state: Any) -> str:
         """The value on one line."""
@@ -136,9 +137,11 @@ class Kind:
     def must_subtract(self) -> None:
         """Raises TypeError, and says why, where a difference isn't known."""
         if self.no_difference is not None:
-            raise TypeError(
-                f"{self.name} doesn't subtract: {self.no_difference}; take() gives what belongs to an interval"
-            )
+            raise TypeError(self._indivisible)
+
+    @property
+    def _indivisible(self) -> str:
+        return f"{self.name} doesn't subtract: {self.no_difference}; take() gives what belongs to an interval"
 
 
 def is_whole(value: object) -> bool:
