@@ -15,48 +15,30 @@ from hypothesis import strategies as st
 
 import spile
 from spile import _native, arg
+from test_native import column, probe, spec
 
 FRAMES = (0xFFFFFFFF81000010, 0xFFFFFFFF81000020)
 INTEGERS = [(size, signed) for size in (1, 2, 4, 8) for signed in (False, True)]
 FORMATS = {(size, signed): "bhiq"[(1, 2, 4, 8).index(size)] for size, signed in INTEGERS}
 
 
-def engine(fields: list[dict[str, Any]], data: bytes) -> _native.Engine:
-    probe = {
-        "name": "read",
-        "declared_at": None,
-        "targets": [{"kind": "raw_tracepoint", "name": "read"}],
-        "capture": {"kind": "fields", "fields": []},
-        "where": None,
-        "aggregates": [],
-        "deliver": True,
-    }
-    spec = {
-        "version": 1,
-        "target": {"pid": None, "follow": True, "cgroup": None, "exclude_self": True},
-        "limits": {"buffer": 4096, "queue": 1 << 20, "stack_depth": 127, "stack_cache": 64},
-        "probes": [probe],
-    }
-    stamp = {"name": "when", "type": {"kind": "int", "size": 8, "signed": False}, "role": "time"}
-    columns = [stamp, *({"role": "capture", **field} for field in fields)]
-    schema = {"id": 1, "probe": 0, "target": 0, "fields": columns, "keys": []}
-    made = _native.Engine.stream(json.dumps(spec), json.dumps([schema]), data)
-    made.start()
-    return made
-
-
 def columns(fields: list[dict[str, Any]], data: bytes) -> _native.Columns:
-    batch = engine(fields, data).next_batch(5)
+    """Of the events in a stream, each of which has a time and these captures."""
+    stamp = column("when", "int", "time", size=8, signed=False)
+    schema = {"id": 1, "probe": 0, "target": 0, "fields": [stamp, *fields], "keys": []}
+    engine = _native.Engine.stream(spec(probe("read")), json.dumps([schema]), data)
+    engine.start()
+    batch = engine.next_batch(5)
     assert batch is not None
     return batch.columns()
 
 
 def mixed() -> _native.Columns:
     fields = [
-        {"name": "size", "type": {"kind": "int", "size": 4, "signed": False}},
-        {"name": "path", "type": {"kind": "string", "limit": 64}},
-        {"name": "trace", "type": {"kind": "stack", "space": "kernel"}},
-        {"name": "target", "type": {"kind": "name"}},
+        column("size", "int", size=4, signed=False),
+        column("path", "string", limit=64),
+        column("trace", "stack", space="kernel"),
+        column("target", "name"),
     ]
     data = b""
     for at, size, path, frames in ((1000, 5, b"/etc", FRAMES), (2000, 2**32 - 1, b"/\xff", ()), (3000, 0, b"", FRAMES)):
@@ -110,15 +92,13 @@ def test_integers_are_those_that_were_packed(form: tuple[int, bool], data: st.Da
     values = data.draw(st.lists(st.integers(low, low + (1 << 8 * size) - 1), min_size=1, max_size=70))
     letter = FORMATS[form] if signed else FORMATS[form].upper()
     packed = b"".join(struct.pack(f"<BQ{letter}", 1, at, value) for at, value in enumerate(values))
-    got = pyarrow.record_batch(
-        columns([{"name": "n", "type": {"kind": "int", "size": size, "signed": signed}}], packed)
-    )
+    got = pyarrow.record_batch(columns([column("n", "int", size=size, signed=signed)], packed))
     assert got["n"].to_pylist() == values
     assert got.schema.field("n").type == getattr(pyarrow, f"{'' if signed else 'u'}int{8 * size}")()
 
 
 def test_a_field_called_time_stands_in_its_place() -> None:
-    fields = [{"name": "time", "type": {"kind": "int", "size": 1, "signed": False}}]
+    fields = [column("time", "int", size=1, signed=False)]
     got = pyarrow.record_batch(columns(fields, struct.pack("<BQB", 1, 1000, 7)))
     assert got.to_pydict() == {"cpu": [0], "time": [7]}
 

@@ -34,14 +34,18 @@ def probe(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
-SPEC = json.dumps(
-    {
-        "version": 1,
-        "target": {"pid": None, "follow": True, "cgroup": None, "exclude_self": True},
-        "limits": {"buffer": 4096, "queue": 1 << 20, "stack_depth": 127, "stack_cache": 64},
-        "probes": [probe("read", aggregates=[{"function": {"kind": "count"}, "by": [KERNEL]}]), probe("open")],
-    }
-)
+def spec(*probes: dict[str, Any]) -> str:
+    return json.dumps(
+        {
+            "version": 1,
+            "target": {"pid": None, "follow": True, "cgroup": None, "exclude_self": True},
+            "limits": {"buffer": 4096, "queue": 1 << 20, "stack_depth": 127, "stack_cache": 64},
+            "probes": probes,
+        }
+    )
+
+
+SPEC = spec(probe("read", aggregates=[{"function": {"kind": "count"}, "by": [KERNEL]}]), probe("open"))
 
 
 def column(name: str, kind: str, role: str = "capture", **more: Any) -> dict[str, Any]:
