@@ -8,7 +8,7 @@ mod compile_support;
 use compile_support::machine::{Machine, PID};
 use compile_support::*;
 use proptest::prelude::*;
-use spile_bpf::compile::{Access, HEADER, Ledger, NoFields, Options, ProgramKind};
+use spile_bpf::compile::{Access, HEADER, Ledger, NoFields, Options, Program, ProgramKind};
 use spile_core::layout::STACK_DEFINITION;
 use spile_core::spec::{ProbeSpec, StackSpace};
 use spile_core::stack::hash_frames;
@@ -52,18 +52,24 @@ fn runs() -> impl Strategy<Value = Vec<(u32, usize)>> {
     prop::collection::vec((every, 0_usize..12), 0..8)
 }
 
+/// The machine after so many hits with each number in turn.
+fn run_all(program: &Program, runs: &[(u32, usize)]) -> Machine {
+    let mut machine = Machine::new();
+    for (every, hits) in runs {
+        machine.budget[0] = *every;
+        for _ in 0..*hits {
+            machine = machine.run(program, &mut [0; 8]);
+        }
+    }
+    machine
+}
+
 proptest! {
     #[test]
     fn events_are_left_out_by_the_number_that_holds_at_the_moment(runs in runs()) {
         let (_, program) =
             compiled(ProgramKind::RawTracepoint, &probe(&[field("word")], None), &fields(), &budgeted());
-        let mut machine = Machine::new();
-        for (every, hits) in &runs {
-            machine.budget[0] = *every;
-            for _ in 0..*hits {
-                machine = machine.run(&program, &mut [0; 8]);
-            }
-        }
+        let machine = run_all(&program, &runs);
         let (sent, sampled, counted) = by_hand(&runs);
         prop_assert_eq!(machine.rings.values().map(Vec::len).sum::<usize>() as u64, sent);
         prop_assert_eq!(
@@ -76,13 +82,7 @@ proptest! {
     fn tables_count_every_hit_all_the_same(runs in runs(), deliver in any::<bool>()) {
         let probe = counted_by(ProbeSpec { deliver, ..probe(&[field("word")], None) }, Vec::new());
         let (tables, program) = tabled(&probe, &fields(), &budgeted());
-        let mut machine = Machine::new();
-        for (every, hits) in &runs {
-            machine.budget[0] = *every;
-            for _ in 0..*hits {
-                machine = machine.run(&program, &mut [0; 8]);
-            }
-        }
+        let machine = run_all(&program, &runs);
         let (sent, sampled, counted) = by_hand(&runs);
         let all = sent + sampled + counted;
         let hits: u64 = machine.parts.values().map(|part| part[HEADER as usize / 8 + 1 + tables[0].row.kept_at]).sum();

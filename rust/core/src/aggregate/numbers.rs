@@ -9,7 +9,7 @@ use crate::layout::FieldType;
 /// A word of a row, of an aggregate of integers.
 #[inline]
 fn kept(layout: &RowLayout, row: &[u64], wanted: Kept) -> Option<i128> {
-    let word = layout.kept(row, wanted)?;
+    let word = *row.get(layout.place(wanted)?)?;
     let signed = matches!(layout.value, Some(FieldType::Int { signed: true, .. }));
     let bits = match wanted {
         Kept::Least => ordered(!word, signed),

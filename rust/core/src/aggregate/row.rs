@@ -170,10 +170,10 @@ impl RowLayout {
         Ok(Self { function, key, value, item, extra_at, kept_at, width, places })
     }
 
-    /// A word of what is kept; none where none of this kind is.
+    /// Which word of a row is of this kind; none where none is.
     #[inline]
-    pub(super) fn kept(&self, row: &[u64], wanted: Kept) -> Option<u64> {
-        row.get(self.places[wanted as usize]?).copied()
+    pub fn place(&self, wanted: Kept) -> Option<usize> {
+        self.places[wanted as usize]
     }
 }
 

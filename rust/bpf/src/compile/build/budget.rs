@@ -1,6 +1,6 @@
 //! What is left out for the budget. In: the word in shared memory that says so now. Out: the way of what isn't left out.
 
-use super::super::ir::{BinOp, Cmp, Inst, Ty, VReg};
+use super::super::ir::{Cmp, Inst, Ty, VReg};
 use super::super::{Ledger, MapRef};
 use super::Build;
 
@@ -22,21 +22,12 @@ impl Build<'_> {
             return;
         }
         let every = self.budget(EVERY);
-        let (some, left_out, sent, all) = (self.f.block(), self.f.block(), self.f.block(), self.f.block());
+        let (some, all) = (self.f.block(), self.f.block());
         self.f.branch(Cmp::Eq, every, 1, all, some);
         self.f.begin(some);
         let none = self.fate(Ledger::BudgetCounted);
         self.f.leave_if(Cmp::Eq, every, 0, none);
-        let word = 8 * Ledger::SinceSent as u32;
-        let since = self.f.load(self.ledger, word, 8);
-        self.f.update(BinOp::Add, since, 1);
-        self.f.branch(Cmp::GeU, since, every, sent, left_out);
-        self.f.begin(left_out);
-        self.f.store(self.ledger, word, 8, since);
-        self.count(Ledger::BudgetSampled);
-        self.f.jump(self.out);
-        self.f.begin(sent);
-        self.f.store(self.ledger, word, 8, 0);
+        self.count_off(Ledger::SinceSent, every, Ledger::BudgetSampled);
         self.f.jump(all);
         self.f.begin(all);
     }

@@ -188,7 +188,7 @@ impl<'a> Build<'a> {
     /// are narrower would need 2^32 hits between two drains.
     fn sum(&mut self, table: &Table<'_>, row: VReg, value: Option<Int>, no_room: Block) -> Option<VReg> {
         let layout = &table.layout.row;
-        let word = layout.kept_at + layout.function.kept().iter().position(|kept| *kept == Kept::Sum)?;
+        let word = layout.place(Kept::Sum)?;
         let value = self.in_reg(value?);
         let old = self.f.load(row, 8 + 8 * word as u32, 8);
         let new = self.f.binary(BinOp::Add, old, value);
