@@ -121,7 +121,7 @@ fn run(mut pump: Pump) {
     pump.turn(true).unwrap();
 }
 
-/// A column of 32 bits and one of stacks is what two handlers would ask for; integers are what becomes an array.
+/// The integers of a column of 32 bits, as an array.
 fn columns(events: u64) {
     let outlets = stream(events, &[], true, false);
     while let Popped::Batch(batch) = outlets.queue.pop(Some(Duration::ZERO), 0) {

@@ -105,16 +105,7 @@ impl Drop for Watch {
 
 /// Lets an interval pass. False when it is time to end.
 fn pause(shared: &Shared<State>, interval: Duration) -> bool {
-    let until = Instant::now() + interval;
-    let mut state = shared.lock();
-    while !state.is_ending {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        state = shared.wait_for(state, left);
-    }
-    !state.is_ending
+    !shared.wait_while(shared.lock(), interval, |state| !state.is_ending).is_ending
 }
 
 fn run(mut budget: Budget, mut meter: Box<dyn Meter>, shared: &Shared<State>) -> Result<(), Error> {

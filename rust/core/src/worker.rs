@@ -74,6 +74,16 @@ impl<S> Shared<S> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits while that holds, or until the time is up.
+    pub(crate) fn wait_while<'a>(
+        &self,
+        state: MutexGuard<'a, S>,
+        at_most: Duration,
+        holds: impl FnMut(&mut S) -> bool,
+    ) -> MutexGuard<'a, S> {
+        self.changed.wait_timeout_while(state, at_most, holds).unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Waits for a change, or until the time is up.
     pub(crate) fn wait_for<'a>(&self, state: MutexGuard<'a, S>, at_most: Duration) -> MutexGuard<'a, S> {
         self.changed.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0

@@ -9,6 +9,8 @@ use crate::layout::{ALIGNED_NULLS, COMPACT_SHIFT, EventLayout, FieldType};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Projection {
     id: u16,
+    /// Bytes of a record, within which all places lie.
+    size: usize,
     places: Box<[Place]>,
     /// The null bits of these columns.
     nulls: u16,
@@ -47,7 +49,7 @@ impl Projection {
             places.push(place);
             nulls |= column.null();
         }
-        Some(Self { id: layout.schema.id, places: places.into(), nulls })
+        Some(Self { id: layout.schema.id, size, places: places.into(), nulls })
     }
 
     /// The event.
@@ -59,14 +61,12 @@ impl Projection {
     #[inline]
     pub(super) fn push(&self, record: &[u8], rows: &mut Rows) -> bool {
         let word =
-            |at: usize| record.get(at..).and_then(|rest| rest.first_chunk()).map(|word| u64::from_le_bytes(*word));
-        let head = record.first_chunk::<WORD>().map_or(u64::MAX, |head| u64::from_le_bytes(*head));
-        let is_whole = self.places.iter().all(|place| place.word + WORD <= record.len());
-        if (head >> (8 * NULLS)) as u16 & self.nulls != 0 || !is_whole {
+            |at: usize| record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |it| u64::from_le_bytes(*it));
+        if record.len() < self.size || (word(0) >> (8 * NULLS)) as u16 & self.nulls != 0 {
             return false;
         }
         for place in &self.places {
-            rows.word(word(place.word).unwrap_or_default() >> place.shift & place.mask);
+            rows.word(word(place.word) >> place.shift & place.mask);
         }
         rows.end(1);
         true
