@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 DENY := .cache/cargo-deny/bin/cargo-deny
 DENY_VERSION := 0.20
 
-.PHONY: help demo test guest-test check bench bench-counts bench-compile docs fmt clean build check-rust check-python check-structure
+.PHONY: help demo test guest-test free-threaded-test check bench bench-counts bench-compile docs fmt clean build check-rust check-python check-structure
 
 help:  ## Show the tasks.
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,18 @@ $(VENV)/.lab: $(VENV)/.ready
 
 guest-test: build $(VENV)/.lab  ## Run the tests marked `guest` on other kernels, in QEMU (lab/README.md).
 	@$(BIN)/python -m pytest -m guest $(LAB_KERNELS:%=--lab %) $(LAB_ARGS)
+
+# Not part of CI: neither Debian nor PyPI has such an interpreter, and 3.14 is the first that PyO3 builds for.
+FREE_THREADED ?= python3.14t
+FREE_VENV := .venv-free-threaded
+
+free-threaded-test:  ## Build for a CPython without the interpreter's lock (FREE_THREADED=python3.14t); run the tests in it.
+	@command -v $(FREE_THREADED) >/dev/null || { echo 'Where is one? make free-threaded-test FREE_THREADED=/…/bin/python3.14t'; exit 1; }
+	$(FREE_THREADED) -m venv $(FREE_VENV)
+	$(FREE_VENV)/bin/python -m pip install --quiet --group free-threaded
+	CARGO_TARGET_DIR=target/free-threaded $(FREE_VENV)/bin/maturin develop --release --quiet
+	# Those leave out what needs polars, which has no build for it.
+	$(FREE_VENV)/bin/python -m pytest -m 'not guest' --ignore tests/test_arrow.py --ignore tests/test_table_conversions.py
 
 check: check-rust check-python check-structure  ## Formats, lints, types, licences, the structure's rules.
 

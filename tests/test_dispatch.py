@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import queue
+import sys
+import sysconfig
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,8 +22,13 @@ from test_native import open_, read, started
 
 Call = tuple[Any, ...]
 
-#: Values whose objects are kept, made anew each time, and no `long`'s.
-VALUES = st.one_of(st.integers(-6, 300), st.sampled_from([5000, 5256, 9096]), st.integers(-(1 << 63), (1 << 63) - 1))
+#: Where an integer begins to have an object of its own, and where its digits become one more.
+EDGES = [256, 257, (1 << 30) - 1, 1 << 30, (1 << 60) - 1, 1 << 60, (1 << 63) - 1]
+VALUES = st.one_of(
+    st.integers(-6, 300),
+    st.sampled_from([5000, *EDGES, *(-edge for edge in EDGES)]),
+    st.integers(-(1 << 63), (1 << 63) - 1),
+)
 #: Events of the two kinds, in runs that are longer and shorter than what is called at once.
 RUNS = st.lists(st.tuples(st.booleans(), VALUES, st.sampled_from([1, 2, 7, 8, 9, 40, 100])), max_size=8)
 
@@ -122,6 +133,90 @@ def test_functions_of_c_are_called_too_and_what_they_keep_stays() -> None:
     dispatcher.dispatch(batch)
     dispatcher.dispatch(batch)
     assert kept == [held for _, _, held in events] * 2
+
+
+class Keeper:
+    """Keeps some of a handler's arguments, each in one of the ways in which a script may."""
+
+    def __init__(self, ways: list[int]) -> None:
+        self.ways, self.kept, self.expected = itertools.cycle(ways), list[Callable[[], int]](), list[int]()
+        self.by_number: dict[int, int] = {}
+
+    def __call__(self, value: int, at: int) -> None:
+        match next(self.ways):
+            case 0:
+                return
+            case 1:
+                self.kept.append(lambda: value)
+            case 2:
+                self.kept.append([value].pop)
+            case 3:
+                frame = sys._getframe()
+                self.kept.append(lambda: frame.f_locals["value"])
+            case 4:
+                suspended = self.suspended(value)
+                next(suspended)
+                self.kept.append(lambda: next(suspended))
+            case 5:
+                raised = ValueError(value)
+                self.kept.append(lambda: raised.args[0])
+            case _:
+                number = len(self.kept)
+                self.by_number[number] = value
+                self.kept.append(functools.partial(self.by_number.pop, number))
+        # Python's own arithmetic makes an object that is nobody else's.
+        self.expected.append(int(str(value)))
+
+    @staticmethod
+    def suspended(value: int) -> Iterator[int]:
+        yield 0
+        yield value
+
+
+@given(runs=RUNS, ways=st.lists(st.integers(0, 6), min_size=1, max_size=9))
+def test_what_a_handler_keeps_stays_what_it_was(runs: list[tuple[bool, int, int]], ways: list[int]) -> None:
+    """The objects of other arguments are used again."""
+    batch, events = batch_of(runs)
+    if batch is None:
+        return
+    keeper, times = Keeper(ways), list[int]()
+    dispatcher = _native.Dispatcher({1: [(keeper, [0, "time"])], 2: [(lambda at: times.append(at), ["time"])]})
+    dispatcher.dispatch(batch)
+    dispatcher.dispatch(batch)
+    assert [value() for value in keeper.kept] == keeper.expected
+    assert times == [at for kind, at, _ in events if kind == 2] * 2
+    gets = itertools.cycle(ways)
+    assert keeper.expected == [held for kind, _, held in events * 2 if kind == 1 and next(gets)]
+
+
+@pytest.mark.skipif(sysconfig.get_config_var("Py_GIL_DISABLED") == 1, reason="no count of references is all threads'")
+def test_integers_that_nobody_keeps_are_used_again() -> None:
+    """Each call's place has its own: freed and made anew, they would come in the opposite order."""
+    batch, _ = batch_of([(True, 5000, 64)])
+    assert batch is not None
+    objects = list[int]()
+    _native.Dispatcher({1: [(lambda value: objects.append(id(value)), [0])]}).dispatch(batch)
+    assert objects[:32] == objects[32:] and len(set(objects)) == 32
+
+
+def test_an_integer_that_a_thread_still_has_is_not_used_again() -> None:
+    values = [1 << 40, 5000, *EDGES] * 30
+    batch = started(b"".join(read(at, value) for at, value in enumerate(values))).next_batch(5)
+    assert batch is not None
+    handed: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    seen = list[int]()
+
+    def look() -> None:
+        while (value := handed.get()) is not None:
+            time.sleep(0)
+            seen.append(value)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    _native.Dispatcher({1: [(handed.put, [0])]}).dispatch(batch)
+    handed.put(None)
+    thread.join()
+    assert seen == values
 
 
 def test_a_handler_may_dispatch_by_the_same_dispatcher() -> None:

@@ -157,6 +157,19 @@ pub struct Column {
     null: u16,
 }
 
+/// Where the bits of an integer are in an event: what [`Event::at`] gives, by a shorter way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntegerColumn {
+    /// Eight bytes of the fixed part that have all of its own.
+    word: u32,
+    /// Bits of these above it.
+    above: u8,
+    /// Bits that it has less than 64.
+    unused: u8,
+    signed: bool,
+    null: u16,
+}
+
 /// A stack's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition<'a> {
@@ -295,6 +308,35 @@ impl Column {
     }
 }
 
+impl IntegerColumn {
+    /// An event's time.
+    pub const TIME: Self = Self { word: ALIGNED_TIME, above: 0, unused: 0, signed: false, null: 0 };
+
+    /// A field's place in aligned records; none where it holds no integer.
+    pub fn new(layout: &EventLayout, index: usize) -> Option<Self> {
+        let Column { ty: FieldType::Int { size, signed }, offset, null } = Column::new(layout, index)? else {
+            return None;
+        };
+        let word = offset.min(layout.fixed_size.checked_sub(8)?);
+        let (below, width) = (8 * (offset - word), 8 * u32::from(size));
+        Some(Self { word, above: (64 - width - below) as u8, unused: (64 - width) as u8, signed, null })
+    }
+
+    /// Its value in a record that was looked over; none where that is null, or too great for an `i64`.
+    #[inline]
+    pub fn value(self, record: &[u8]) -> Option<i64> {
+        let (nulls, word) = (read(record, ALIGNED_NULLS)?, read(record, self.word)?);
+        if u16::from_le_bytes(nulls) & self.null != 0 {
+            return None;
+        }
+        let bits = u64::from_le_bytes(word) << self.above;
+        if self.signed {
+            return Some(bits.cast_signed() >> self.unused);
+        }
+        i64::try_from(bits >> self.unused).ok()
+    }
+}
+
 impl FieldType {
     /// What the bits of an integer, a name or a stack mean. Null for strings, which have more than that.
     #[inline]
@@ -358,19 +400,6 @@ impl<'a> Event<'a> {
                 Value::String { bytes, cut: slot >> 31 == 1 }
             }
         }
-    }
-
-    /// An integer column's value, if it is one that an `i64` holds: what [`Self::at`] gives, by a shorter way.
-    #[inline(always)]
-    pub fn integer(&self, column: Column) -> Option<i64> {
-        let Column { ty: FieldType::Int { size, signed }, offset, null } = column else { return None };
-        if null != 0 && self.nulls() & null != 0 {
-            return None;
-        }
-        let unused = 64 - 8 * u32::from(size);
-        let bits = self.unsigned(offset, size).cast_signed();
-        let value = if signed { bits << unused >> unused } else { bits };
-        (signed || value >= 0).then_some(value)
     }
 
     #[inline]

@@ -11,6 +11,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::integers::{Integers, Place, release};
+
 unsafe extern "C" {
     /// In CPython's public API since 3.9 and in its stable ABI since 3.12 (PEP 590, bpo-41083): 3.11 exports it too, and
     /// a call by a tuple costs half as much again.
@@ -56,48 +58,71 @@ pub struct Calls<'a, 'py> {
     callers: &'a Callers,
     /// Of each call.
     arguments: usize,
-    /// A place that a callee may use; then of each call the callable, borrowed, and the arguments, owned.
-    pointers: Vec<*mut ffi::PyObject>,
+    /// A place that a callee may use; then of each call the callable, borrowed, and its arguments' places. Behind the calls
+    /// that wait these have what is left of others.
+    pointers: Vec<Place>,
+    /// Where the calls that wait end.
+    end: usize,
+    integers: Integers,
 }
 
 impl<'a, 'py> Calls<'a, 'py> {
     /// None so far.
     pub fn new(py: Python<'py>, callers: &'a Callers) -> Self {
-        Self { py, callers, arguments: 0, pointers: vec![ptr::null_mut()] }
+        Self { py, callers, arguments: 0, pointers: Self::places(0), end: 1, integers: Integers::new(py) }
+    }
+
+    fn places(arguments: usize) -> Vec<Place> {
+        vec![ptr::null_mut(); 1 + WIDTHS[0] * (1 + arguments)]
     }
 
     /// Appends a call with at most [`MOST`] arguments, and makes those that wait when they are enough, or can't wait with
-    /// this one. `argument` gives new references, or null with an exception set: then the others are made all the same,
-    /// and the call is forgotten.
+    /// this one. `put` makes a cleared place hold the argument, or null with an exception set: then the others are made all
+    /// the same, and the call is forgotten.
     #[inline]
-    pub fn push(
+    pub fn push<A>(
         &mut self,
         callable: &'a Py<PyAny>,
-        arguments: usize,
-        mut argument: impl FnMut(usize) -> *mut ffi::PyObject,
+        arguments: &[A],
+        put: impl Fn(&A, &Integers, &mut Place),
     ) -> PyResult<()> {
-        if arguments != self.arguments {
-            self.make()?;
-            self.arguments = arguments;
+        if arguments.len() != self.arguments {
+            self.begin(arguments.len())?;
         }
-        let start = self.pointers.len();
-        self.pointers.push(callable.as_ptr());
-        for index in 0..arguments {
-            let object = argument(index);
-            if object.is_null() {
-                let error = PyErr::fetch(self.py);
-                self.forget(start);
-                return self.make().and(Err(error));
+        let start = self.end;
+        self.end = start + 1 + arguments.len();
+        if let Some((first, places)) = self.pointers.get_mut(start..self.end).and_then(<[_]>::split_first_mut) {
+            *first = callable.as_ptr();
+            for (argument, place) in arguments.iter().zip(places) {
+                put(argument, &self.integers, place);
+                if place.is_null() {
+                    return self.failed(start);
+                }
             }
-            self.pointers.push(object);
         }
-        if self.pointers.len() > WIDTHS[0] * (1 + arguments) { self.make() } else { Ok(()) }
+        if self.end >= self.pointers.len() { self.make() } else { Ok(()) }
+    }
+
+    /// Makes those that wait, to go on with another number of arguments.
+    #[cold]
+    fn begin(&mut self, arguments: usize) -> PyResult<()> {
+        self.make()?;
+        self.release();
+        (self.arguments, self.pointers) = (arguments, Self::places(arguments));
+        Ok(())
+    }
+
+    #[cold]
+    fn failed(&mut self, start: usize) -> PyResult<()> {
+        let error = PyErr::fetch(self.py);
+        self.clear(start);
+        self.make().and(Err(error))
     }
 
     /// Makes the calls that wait. After one that raises, the rest are forgotten.
     pub fn make(&mut self) -> PyResult<()> {
         let outcome = self.make_all();
-        self.forget(1);
+        self.clear(1);
         outcome
     }
 
@@ -105,13 +130,13 @@ impl<'a, 'py> Calls<'a, 'py> {
         let size = 1 + self.arguments;
         let mut next = 1;
         for (index, count) in WIDTHS.map(|width| width * size).into_iter().enumerate() {
-            while count <= SHORT && self.pointers.len() - next >= count {
+            while count <= SHORT && self.end - next >= count {
                 let caller = self.callers.get(self.py, self.arguments, index)?.as_ptr();
                 self.call(caller, next, count).inspect_err(|error| forget_frame(self.py, error))?;
                 next += count;
             }
         }
-        while next < self.pointers.len() {
+        while next < self.end {
             self.call(self.pointers[next], next + 1, self.arguments)?;
             next += size;
         }
@@ -131,21 +156,28 @@ impl<'a, 'py> Calls<'a, 'py> {
         answer.map(drop)
     }
 
-    /// Drops the calls from this place on.
-    fn forget(&mut self, start: usize) {
-        for call in self.pointers[start..].chunks(1 + self.arguments) {
-            for argument in &call[1..] {
-                // SAFETY: `push` put it there with its reference, and it is taken out right below.
-                unsafe { ffi::Py_DECREF(*argument) };
-            }
+    /// Forgets the calls from this place on.
+    fn clear(&mut self, start: usize) {
+        let integers = &self.integers;
+        for call in self.pointers[start..self.end].chunks_exact_mut(1 + self.arguments) {
+            // SAFETY: behind the callable, arguments' places have what `put` gave them, or what was left.
+            call[1..].iter_mut().for_each(|place| unsafe { integers.clear(place) });
         }
-        self.pointers.truncate(start);
+        self.end = start;
+    }
+
+    /// Leaves nothing in the arguments' places.
+    fn release(&mut self) {
+        for call in self.pointers[1..].chunks_exact_mut(1 + self.arguments) {
+            // SAFETY: as there.
+            call[1..].iter_mut().for_each(|place| unsafe { release(place) });
+        }
     }
 }
 
 impl Drop for Calls<'_, '_> {
     fn drop(&mut self) {
-        self.forget(1);
+        self.release();
     }
 }
 

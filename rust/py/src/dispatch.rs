@@ -6,18 +6,16 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
-use pyo3::ffi;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use spile_core::event::Event;
+use spile_core::event::IntegerColumn;
 
 use crate::batch::{Batch, Shared, event_object};
 use crate::calls::{Callers, Calls, MOST};
-use crate::integers::Integers;
+use crate::integers::{Integers, Place, release};
 use crate::kinds::Kind;
 
 /// Events between two looks at pending signals.
@@ -34,8 +32,6 @@ enum Argument {
 
 struct Handler {
     callable: Py<PyAny>,
-    /// Where the integers of its arguments begin.
-    integers: usize,
     arguments: Vec<Argument>,
     takes_event: bool,
 }
@@ -44,8 +40,6 @@ struct Handler {
 pub struct Dispatcher {
     by_id: Vec<Vec<Handler>>,
     callers: Callers,
-    /// Of each argument of each handler; none while a thread dispatches.
-    integers: Mutex<Vec<Integers>>,
 }
 
 type Plans<'py> = HashMap<u16, Vec<(Py<PyAny>, Vec<Bound<'py, PyAny>>)>>;
@@ -55,7 +49,6 @@ impl Dispatcher {
     #[new]
     fn new(plans: Plans<'_>) -> PyResult<Self> {
         let mut by_id: Vec<Vec<Handler>> = Vec::new();
-        let mut integers = 0;
         for (id, handlers) in plans {
             let id = usize::from(id);
             if by_id.len() <= id {
@@ -67,12 +60,10 @@ impl Dispatcher {
                     return Err(PyValueError::new_err(format!("a handler with more than {MOST} parameters")));
                 }
                 let takes_event = arguments.iter().any(|argument| matches!(argument, Argument::Event));
-                let count = arguments.len();
-                by_id[id].push(Handler { callable, integers, arguments, takes_event });
-                integers += count;
+                by_id[id].push(Handler { callable, arguments, takes_event });
             }
         }
-        Ok(Self { by_id, callers: Callers::new(), integers: Mutex::default() })
+        Ok(Self { by_id, callers: Callers::new() })
     }
 
     fn handles(&self, event_id: u16) -> bool {
@@ -87,37 +78,25 @@ impl Dispatcher {
         start: usize,
         limit: Option<usize>,
     ) -> PyResult<usize> {
-        let mut integers = std::mem::take(&mut *self.integers.lock().unwrap_or_else(PoisonError::into_inner));
-        let count = self.by_id.iter().flatten().map(|handler| handler.arguments.len()).sum();
-        integers.resize_with(count, Integers::default);
-        let outcome = self.call_all(
-            py,
-            &batch.get().shared,
-            start..limit.map_or(usize::MAX, |limit| start.saturating_add(limit)),
-            &mut integers,
-        );
-        *self.integers.lock().unwrap_or_else(PoisonError::into_inner) = integers;
-        outcome
+        let end = limit.map_or(usize::MAX, |limit| start.saturating_add(limit));
+        self.call_all(py, &batch.get().shared, start..end)
     }
 }
 
 impl Dispatcher {
     /// Calls the handlers of the events of a range; gives the index behind the last one.
-    fn call_all(
-        &self,
-        py: Python<'_>,
-        shared: &Arc<Shared>,
-        range: Range<usize>,
-        integers: &mut [Integers],
-    ) -> PyResult<usize> {
+    fn call_all(&self, py: Python<'_>, shared: &Arc<Shared>, range: Range<usize>) -> PyResult<usize> {
         let (start, end) = (range.start, range.end.min(shared.buffer.len()));
         let mut calls = Calls::new(py, &self.callers);
+        let mut by_id: Vec<Option<Vec<Call<'_>>>> = Vec::new();
+        by_id.resize_with(self.by_id.len(), || None);
         for index in start..end {
-            let Some(event) = shared.buffer.event(index) else { break };
-            let Some(handlers) = self.by_id.get(usize::from(event.id())) else { continue };
-            let Some(kind) = shared.kinds.get(event.id()) else { continue };
-            for handler in handlers {
-                handler.push(py, &mut calls, &Subject { shared, kind, event, index }, integers)?;
+            let Some((id, record)) = shared.buffer.id_and_record(index) else { break };
+            let id = usize::from(id);
+            let (Some(known), Some(handlers)) = (by_id.get_mut(id), self.by_id.get(id)) else { continue };
+            let of_kind = || shared.kinds.get(id as u16).map_or_else(Vec::new, |kind| Call::all(handlers, kind));
+            for call in known.get_or_insert_with(of_kind) {
+                call.push(py, &mut calls, Subject { shared, record, index })?;
             }
             if (index - start) % SIGNAL_INTERVAL == SIGNAL_INTERVAL - 1 {
                 calls.make()?;
@@ -146,67 +125,80 @@ fn argument(object: &Bound<'_, PyAny>) -> PyResult<Argument> {
     Ok(Argument::Field(object.extract()?))
 }
 
-impl Handler {
-    #[inline]
-    fn push<'a>(
-        &'a self,
-        py: Python<'_>,
-        calls: &mut Calls<'a, '_>,
-        subject: &Subject<'_>,
-        integers: &mut [Integers],
-    ) -> PyResult<()> {
-        let count = self.arguments.len();
-        let Some(integers) = integers.get_mut(self.integers..self.integers + count) else { return Ok(()) };
-        let argument = |place: usize| self.arguments[place].pointer(py, subject, &mut integers[place]);
-        if !self.takes_event {
-            return calls.push(&self.callable, count, argument);
-        }
-        calls.make()?;
-        calls.push(&self.callable, count, argument)?;
-        calls.make()
-    }
+/// A handler's call for the events of one kind.
+struct Call<'a> {
+    handler: &'a Handler,
+    kind: &'a Kind,
+    arguments: Vec<(&'a Argument, Option<IntegerColumn>)>,
 }
 
 /// The event that handlers are called for.
+#[derive(Clone, Copy)]
 struct Subject<'a> {
     shared: &'a Arc<Shared>,
-    kind: &'a Kind,
-    event: Event<'a>,
+    record: &'a [u8],
     index: usize,
 }
 
-impl Argument {
-    /// A new reference, or null with an exception set.
+impl<'a> Call<'a> {
+    #[cold]
+    fn all(handlers: &'a [Handler], kind: &'a Kind) -> Vec<Self> {
+        handlers.iter().map(|handler| Self::new(handler, kind)).collect()
+    }
+
+    fn new(handler: &'a Handler, kind: &'a Kind) -> Self {
+        let integer = |argument: &Argument| match argument {
+            Argument::Field(index) => kind.fields.get(*index)?.integer,
+            Argument::Time => Some(IntegerColumn::TIME),
+            _ => None,
+        };
+        let arguments = handler.arguments.iter().map(|argument| (argument, integer(argument))).collect();
+        Self { handler, kind, arguments }
+    }
+
     #[inline]
-    fn pointer(&self, py: Python<'_>, subject: &Subject<'_>, integers: &mut Integers) -> *mut ffi::PyObject {
-        if let Self::Field(index) = self
-            && let Some(field) = subject.kind.fields.get(*index)
-            && let Some(value) = field.plain.and_then(|place| subject.event.integer(place))
-        {
-            return integers.get(py, value);
-        }
-        match self.object(py, subject) {
-            Ok(object) => object.into_ptr(),
-            Err(error) => {
-                error.restore(py);
-                ptr::null_mut()
+    fn push(&self, py: Python<'_>, calls: &mut Calls<'a, '_>, subject: Subject<'_>) -> PyResult<()> {
+        let put = |(argument, column): &(&Argument, Option<IntegerColumn>), integers: &Integers, place: &mut Place| {
+            match column.and_then(|column| column.value(subject.record)) {
+                // SAFETY: `Calls` gives places that it has cleared.
+                Some(value) => unsafe { integers.put(place, value) },
+                None => argument.put(py, self.kind, subject, place),
             }
+        };
+        let waits = !self.handler.takes_event;
+        if !waits {
+            calls.make()?;
+        }
+        calls.push(&self.handler.callable, &self.arguments, put)?;
+        if waits { Ok(()) } else { calls.make() }
+    }
+}
+
+impl Argument {
+    /// Makes a cleared place hold it, or null with an exception set.
+    #[inline(never)]
+    fn put(&self, py: Python<'_>, kind: &Kind, subject: Subject<'_>, place: &mut Place) {
+        // SAFETY: what a place has is owned.
+        unsafe { release(place) };
+        match self.object(py, kind, subject) {
+            Ok(object) => *place = object.into_ptr(),
+            Err(error) => error.restore(py),
         }
     }
 
-    #[inline(never)]
-    fn object<'py>(&self, py: Python<'py>, subject: &Subject<'_>) -> PyResult<Bound<'py, PyAny>> {
-        let event = &subject.event;
+    fn object<'py>(&self, py: Python<'py>, kind: &Kind, subject: Subject<'_>) -> PyResult<Bound<'py, PyAny>> {
+        let Subject { shared, index, .. } = subject;
+        let event = || shared.buffer.event(index).ok_or_else(|| PyIndexError::new_err("batch index out of range"));
         Ok(match self {
-            Self::Field(index) => {
-                let Some(field) = subject.kind.fields.get(*index) else { return Ok(py.None().into_bound(py)) };
-                subject.shared.context().field(py, field, event)?
+            Self::Field(field) => {
+                let Some(field) = kind.fields.get(*field) else { return Ok(py.None().into_bound(py)) };
+                shared.context().field(py, field, &event()?)?
             }
-            Self::Event => event_object(py, subject.shared, subject.index)?,
-            Self::Id => event.id().into_pyobject(py)?.into_any(),
-            Self::Probe => subject.kind.probe.object(py).into_any(),
-            Self::Time => event.time().into_pyobject(py)?.into_any(),
-            Self::Cpu => event.cpu.into_pyobject(py)?.into_any(),
+            Self::Event => event_object(py, shared, index)?,
+            Self::Id => kind.id.into_pyobject(py)?.into_any(),
+            Self::Probe => kind.probe.object(py).into_any(),
+            Self::Time => event()?.time().into_pyobject(py)?.into_any(),
+            Self::Cpu => event()?.cpu.into_pyobject(py)?.into_any(),
             Self::Constant(constant) => constant.bind(py).clone(),
         })
     }

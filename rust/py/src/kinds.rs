@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
-use spile_core::event::{Column, Layouts};
+use spile_core::event::{Column, IntegerColumn, Layouts};
 use spile_core::layout::{EventLayout, FieldSchema, Role};
 use spile_core::names::ValueNames;
 use spile_core::spec::SessionSpec;
@@ -37,8 +37,8 @@ pub struct Field {
     pub column: usize,
     /// Where that is in an event.
     pub place: Option<Column>,
-    /// The same, of a column whose values have no names.
-    pub plain: Option<Column>,
+    /// The same, of integers that have no names.
+    pub integer: Option<IntegerColumn>,
     /// Numbers that have names, by number: a `spile.enums.Names`.
     pub names: Option<Py<PyAny>>,
 }
@@ -143,7 +143,8 @@ fn fields(py: Python<'_>, layout: &EventLayout, tables: &mut Tables) -> PyResult
     let field = |(column, field): (usize, &FieldSchema)| {
         let (name, place) = (Name::new(py, &field.name), Column::new(layout, column));
         let names = tables.object(py, &field.names)?;
-        Ok(Field { name, column, place, plain: place.filter(|_| names.is_none()), names })
+        let integer = IntegerColumn::new(layout, column).filter(|_| names.is_none());
+        Ok(Field { name, column, place, integer, names })
     };
     captures.map(field).collect()
 }
