@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import string as letters
 from typing import Any
 
@@ -186,7 +187,8 @@ def test_a_long_line_is_shown_around_the_place() -> None:
         ("pid = 1", 5, "not Python's grammar"),
         ("pid == 1; cpu", 9, "not Python's grammar"),
         ("import os", 1, "not Python's grammar"),
-        ("comm == '\\d'", 9, "invalid escape"),
+        # Where is the interpreter's to say: at the quote, or since 3.14 at the escape.
+        ("comm == '\\d'", 9 if sys.version_info < (3, 14) else 10, "invalid escape"),
         ("(pid", 1, "never closed"),
         ("pid == 1 & cpu == 2", 1, "1 & cpu"),
     ],
