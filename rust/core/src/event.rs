@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use crate::error::Error;
 use crate::layout::{
-    ALIGNED_HEADER, ALIGNED_ID, ALIGNED_NULLS, ALIGNED_TIME, Encoding, EventLayout, FieldType, STACK_COUNT,
-    STACK_DEFINITION, STACK_HEADER, STACK_PID,
+    ALIGNED_HEADER, ALIGNED_ID, ALIGNED_NULLS, ALIGNED_TIME, COMPACT_BASE, Encoding, EventLayout, FieldType,
+    STACK_COUNT, STACK_DEFINITION, STACK_HEADER, STACK_PID,
 };
 use crate::spec::StackSpace;
 
@@ -16,6 +16,8 @@ use crate::spec::StackSpace;
 #[derive(Debug, Default)]
 pub struct Layouts {
     by_id: Vec<Option<EventLayout>>,
+    /// Bytes of compact records, by id; 0 where there are none.
+    compact_sizes: Vec<u32>,
     /// From here on they are those of tables' rows.
     first_tally: usize,
     /// In the order of events and aggregates.
@@ -60,7 +62,8 @@ impl Layouts {
             }
             by_id[id] = Some(layout);
         }
-        Ok(Self { by_id, first_tally, spills: Vec::new(), spill_ids: HashSet::new() })
+        let compact_sizes = by_id.iter().map(|layout| layout.as_ref().map_or(0, compact_size)).collect();
+        Ok(Self { by_id, compact_sizes, first_tally, spills: Vec::new(), spill_ids: HashSet::new() })
     }
 
     /// Of events whose aggregates are kept in the kernel, in part or all of them.
@@ -76,6 +79,12 @@ impl Layouts {
     #[inline]
     pub fn get(&self, id: u16) -> Option<&EventLayout> {
         self.by_id.get(usize::from(id))?.as_ref()
+    }
+
+    /// Bytes of an event's compact records; 0 where it has none.
+    #[inline]
+    pub(crate) fn compact_size(&self, id: u16) -> usize {
+        self.compact_sizes.get(usize::from(id)).map_or(0, |size| *size as usize)
     }
 
     /// Those of events, by id.
@@ -108,6 +117,14 @@ impl Layouts {
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
+}
+
+/// Bytes of a layout's compact records; 0 if it has none. One from a file may lie: an aligned record is never longer by more
+/// than a word.
+fn compact_size(layout: &EventLayout) -> u32 {
+    let size = layout.compact_size();
+    let is_compact = layout.encoding == Encoding::Aligned && layout.is_fixed() && layout.schema.id != COMPACT_BASE;
+    if is_compact && layout.fixed_size <= size + 8 { size } else { 0 }
 }
 
 /// What a field holds.

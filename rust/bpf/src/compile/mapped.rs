@@ -9,7 +9,7 @@
 //! * The reader reads up to the first word that is 0, writes zeros over what it read, and then moves the tail. So memory in
 //!   front of the head is always zero, and no old byte passes for a committed record.
 //! * A record has the low 32 bits of its time. Whoever finds that the last whole time is more than [`BASE_INTERVAL`] ago first
-//!   writes a record with the whole time. Neighbours in the ring are thus so near in time that 32 bits tell it.
+//!   writes a record with the whole time. Each record is thus so near to the last whole time before it that 32 bits tell it.
 //!
 //! One CPU's programs write each ring, so nothing here is contended; the reader, on another CPU, relies on stores being seen in
 //! the order in which they were made, as x86-64 has it. Elsewhere the last word would need a store-release, which BPF has

@@ -20,7 +20,6 @@ const SLACK: u64 = 1_000_000;
 
 struct MappedSource {
     ring: MappedRing,
-    cpu: u16,
     layouts: Arc<Layouts>,
     /// By event id, of events that are only counted.
     projections: Vec<Option<Projection>>,
@@ -53,9 +52,9 @@ pub(super) fn open_mapped(
     is_closed: &Arc<AtomicBool>,
 ) -> Result<Vec<Box<dyn Source>>, Error> {
     let open = |cpu: u32| {
-        let ring = MappedRing::open(&mapped.map, mapped.rings, cpu)?;
+        let ring = MappedRing::open(&mapped.map, mapped.rings, cpu as u16)?;
         let (layouts, is_closed) = (Arc::clone(layouts), Arc::clone(is_closed));
-        let source = MappedSource { ring, cpu: cpu as u16, layouts, projections: Vec::new(), is_closed, watermark: 0 };
+        let source = MappedSource { ring, layouts, projections: Vec::new(), is_closed, watermark: 0 };
         Ok(Box::new(source) as Box<dyn Source>)
     };
     (0..cpus).map(open).collect()
@@ -65,11 +64,13 @@ impl Source for MappedSource {
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
         let is_closed = self.is_closed.load(Ordering::Acquire);
         let now = clock::monotonic();
-        let Self { ring, cpu, layouts, projections, .. } = self;
-        let pass = ring.pass(layouts, now, |record| {
-            let projection = projections.get(usize::from(record.layout.schema.id)).and_then(Option::as_ref);
-            if !projection.is_some_and(|projection| run.push_row(projection, record.bytes)) {
-                run.push_compact(*cpu, record.layout, record.time, record.bytes);
+        let Self { ring, layouts, projections, .. } = self;
+        let pass = ring.pass(layouts, |stretch| {
+            for record in stretch.records(layouts) {
+                let projection = projections.get(usize::from(record.layout.schema.id)).and_then(Option::as_ref);
+                if !projection.is_some_and(|projection| run.push_row(projection, record.bytes)) {
+                    run.push_compact(stretch.cpu, record.layout, record.time, record.bytes);
+                }
             }
             !run.is_full()
         })?;

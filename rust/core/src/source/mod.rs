@@ -9,6 +9,7 @@ pub mod framed;
 pub mod packed;
 pub mod pipe;
 pub mod rows;
+pub mod stretch;
 
 use std::time::Duration;
 
