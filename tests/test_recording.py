@@ -53,8 +53,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "x.spile"
 
 
-def test_a_recording_by_the_book_is_replayed(path: Path) -> None:
-    path.write_bytes(recordings.recording(TURNS).bytes)
+@pytest.mark.parametrize("major", [1, 2])
+def test_a_recording_by_the_book_is_replayed(path: Path, major: int) -> None:
+    path.write_bytes(recordings.recording(TURNS, major=major).bytes)
     session = spile.replay(path)
     assert repr(session) == "<Session, declared: switch>"
     by_comm = session["switch"].count(by=comm)
@@ -100,6 +101,40 @@ def test_what_was_not_recorded_can_t_be_counted_by(path: Path) -> None:
         session["switch"].count(by=(comm, kstack))
 
 
+def test_a_time_is_the_one_near_the_last_whole_time(path: Path) -> None:
+    """Of the piece, or of a record within it; before it or behind it, and over the end of what 32 bits hold."""
+    first, second = (7 << 32) - 5, (9 << 32) + (1 << 31) - 1
+    times = [first + 3, first + 9, first - (1 << 31), second, second - (1 << 31), second + (1 << 31) - 1]
+    parts = [recordings.compact_record(time, number, "ld") for number, time in enumerate(times)]
+    made = Recording(major=2)
+    made.add(recordings.HEAD, recordings.head())
+    pieces = recordings.compact(1, first, *parts[:3], recordings.whole_time(second), *parts[3:])
+    made.add(EVENTS, pieces + mark((1 << 64) - 1), len(times))
+    path.write_bytes(made.bytes)
+    assert replayed(path) == (sorted((time, 1, number, "ld") for number, time in enumerate(times)), None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(b"\1\0\0\0\7\0\0\0" + bytes(32), id="an event that is not there"),
+        pytest.param(bytes(40), id="nothing"),
+        pytest.param(recordings.compact_record(3, 3, "ld")[:-8], id="a record that is cut"),
+        pytest.param(recordings.whole_time(3)[:-8], id="a whole time that is cut"),
+        pytest.param(b"\1\2\3", id="three bytes"),
+    ],
+)
+def test_what_is_behind_a_damaged_compact_record_is_lost_with_it(path: Path, wrong: bytes) -> None:
+    sound = [recordings.compact_record(time, time, "ld") for time in range(4)]
+    made = Recording(major=2)
+    made.add(recordings.HEAD, recordings.head())
+    made.add(EVENTS, recordings.compact(0, 0, *sound[:2], wrong) + recordings.compact(1, 0, sound[3]) + mark(9), 4)
+    path.write_bytes(made.bytes)
+    got, error = replayed(path)
+    assert got == [(0, 0, 0, "ld"), (1, 0, 1, "ld"), (3, 1, 3, "ld")]
+    assert error is not None and "1 records can't be read: 3 events were read all the same, and of 1" in str(error)
+
+
 def test_names_come_from_the_recording_alone(path: Path) -> None:
     made = Recording()
     head = recordings.head()
@@ -136,7 +171,7 @@ def test_a_file_that_is_none_says_so(path: Path) -> None:
         spile.replay(path)
     assert caught.value.offset == 0
     path.write_bytes(recordings.file_header(major=7, minor=3))
-    with pytest.raises(spile.RecordingError, match=r"version 7\.3, and this release of spile reads up to 1\.0"):
+    with pytest.raises(spile.RecordingError, match=r"version 7\.3, and this release of spile reads up to 2\.0"):
         spile.replay(path)
 
 
@@ -165,11 +200,11 @@ def test_a_description_that_can_t_be_is_refused(path: Path, place: tuple[Any, ..
 
 
 @in_a_folder
-@given(turns=st.lists(a_turn, max_size=4), data=st.data())
+@given(turns=st.lists(a_turn, max_size=4), major=st.integers(1, 2), data=st.data())
 def test_a_flipped_bit_is_told_and_the_rest_is_of_the_original(
-    path: Path, turns: list[list[Event]], data: st.DataObject
+    path: Path, turns: list[list[Event]], major: int, data: st.DataObject
 ) -> None:
-    whole = recordings.recording(turns).bytes
+    whole = recordings.recording(turns, major=major).bytes
     place, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
     got, error = replayed(path)
@@ -179,9 +214,9 @@ def test_a_flipped_bit_is_told_and_the_rest_is_of_the_original(
 
 
 @in_a_folder
-@given(turns=st.lists(a_turn, max_size=4), data=st.data())
-def test_a_beginning_gives_the_beginning(path: Path, turns: list[list[Event]], data: st.DataObject) -> None:
-    made = recordings.recording(turns)
+@given(turns=st.lists(a_turn, max_size=4), major=st.integers(1, 2), data=st.data())
+def test_a_beginning_gives_the_beginning(path: Path, turns: list[list[Event]], major: int, data: st.DataObject) -> None:
+    made = recordings.recording(turns, major=major)
     whole = made.bytes
     length = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:length])

@@ -52,7 +52,7 @@ struct Held {
 /// What a turn found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Turn {
-    /// Bytes read.
+    /// Bytes read, or copied into a recording unread.
     pub bytes: usize,
     /// Whether every source has been read up to where it was when the turn began.
     pub drained: bool,
@@ -69,14 +69,26 @@ impl Merge {
         Self { sources, layouts, stacks, held: Held::default(), watermark: 0, late, offset: 0, recorder: None }
     }
 
-    /// Tells the sources, before the first turn, that the events with this id are wanted for these columns alone.
-    pub fn project(&mut self, id: u16, columns: &[u32]) {
-        self.sources.iter_mut().for_each(|feed| feed.source.project(id, columns));
-    }
-
-    /// Tells it, from the first turn on, what every source gives, and what was let go.
+    /// Tells it, from the first turn on, what every source gives, and what was let go. Comes before anything else.
     pub fn record(&mut self, recorder: Recorder) {
         self.recorder = Some(recorder);
+    }
+
+    /// Tells the sources, before the first turn, that the events with this id are wanted for these columns alone.
+    pub fn project(&mut self, id: u16, columns: &[u32]) {
+        self.reducible().for_each(|source| source.project(id, columns));
+    }
+
+    /// Tells the sources, before the first turn, that the events with this id are recorded and not wanted beside that.
+    pub fn leave_out(&mut self, id: u16) {
+        self.reducible().for_each(|source| source.leave_out(id));
+    }
+
+    /// Sources that may give less than all records: what is recorded is whole.
+    fn reducible(&mut self) -> impl Iterator<Item = &mut Box<dyn Source>> {
+        let is_recorded = self.recorder.is_some();
+        let sources = self.sources.iter_mut().map(|feed| &mut feed.source);
+        sources.filter(move |source| !is_recorded || source.records_itself())
     }
 
     /// Hands over what was recorded, and waits where the disk is slow.
@@ -94,12 +106,10 @@ impl Merge {
         let least = self.sources.iter().map(|feed| feed.progress.watermark).min();
         let bound = if everything { u64::MAX } else { least.unwrap_or(0) };
         self.deliver(bound, sink);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.turn(bound);
-        }
+        let copied = self.recorder.as_mut().map_or(0, |recorder| recorder.turn(bound));
         read?;
         Ok(Turn {
-            bytes: (self.offset - before) as usize,
+            bytes: (self.offset - before) as usize + copied,
             drained: self.sources.iter().all(|feed| feed.progress.drained),
             ended: self.sources.iter().all(|feed| feed.progress.ended),
         })
@@ -129,8 +139,11 @@ impl Merge {
             if feed.progress.ended {
                 continue;
             }
-            let outcome = feed.source.read(run);
-            let mut fault = self.recorder.as_mut().and_then(|recorder| recorder.records(run).err());
+            let outcome = match &mut self.recorder {
+                Some(recorder) => feed.source.record(run, recorder),
+                None => feed.source.read(run),
+            };
+            let mut fault = None;
             for &entry in run.entries() {
                 let bytes = run.record(entry);
                 let record = match self.layouts.get(entry.vouched) {

@@ -140,6 +140,10 @@ impl Pump {
         }
         let mut plans = vec![Plan::default(); layouts.len()];
         let mut merge = Merge::new(sources, Arc::clone(&layouts), Arc::clone(&stacks));
+        let is_recorded = recorder.is_some();
+        if let Some(recorder) = recorder {
+            merge.record(recorder);
+        }
         for layout in layouts.iter() {
             let schema = &layout.schema;
             let Some(probe) = spec.probes.get(schema.probe as usize) else { continue };
@@ -151,13 +155,14 @@ impl Pump {
             let wanted = wanted(columns.iter().map(|(_, columns)| columns));
             let addition =
                 |(index, columns): &(usize, Vec<u32>)| Addition::new(first + index, layout, columns, &wanted);
-            let additions = columns.iter().map(addition).collect();
+            let additions: Vec<Addition> = columns.iter().map(addition).collect();
             let deliver = probe.deliver && !unread.contains(&schema.probe);
-            plans[usize::from(schema.id)] = Plan { deliver, additions, row: None };
-            // What is recorded is whole.
-            if !deliver && recorder.is_none() {
+            if is_recorded && !deliver && additions.is_empty() {
+                merge.leave_out(schema.id);
+            } else if !deliver {
                 merge.project(schema.id, &wanted);
             }
+            plans[usize::from(schema.id)] = Plan { deliver, additions, row: None };
         }
         for Spill { aggregate, layout, .. } in layouts.spills() {
             let EventSchema { id, probe, .. } = &layout.schema;
@@ -177,9 +182,6 @@ impl Pump {
             let aggregate = spec.probes.get(*probe as usize).and_then(|probe| probe.aggregates.get(*target as usize));
             let row = aggregate.and_then(|aggregate| Weight::new(aggregate.function, layout));
             plans[usize::from(*id)] = Plan { deliver: false, additions, row };
-        }
-        if let Some(recorder) = recorder {
-            merge.record(recorder);
         }
         let builder = BatchBuilder::new(Arc::clone(&layouts), Arc::clone(&stacks));
         let samples = spec.limits.on_full == OnFull::Sample && !replays;

@@ -8,9 +8,10 @@ use std::fs::OpenOptions;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use recording_support::{Delivered, drive, replay, run, spec};
+use recording_support::{Delivered, Mapped, drive, replay, run, spec};
 use road_support::{Script, definition, record, usual};
 use spile_core::Error;
+use spile_core::layout::COMPACT_BASE;
 use spile_core::loss::Row;
 use spile_core::merge::Merge;
 use spile_core::recording::{
@@ -51,8 +52,22 @@ fn scripts(turns: &Turns) -> Vec<Script> {
     turns.iter().enumerate().map(script).collect()
 }
 
-fn recorded(turns: &Turns, compress: bool) -> (Delivered, Vec<u64>, Vec<u8>) {
-    run(scripts(turns).iter().map(Script::boxed).collect(), &usual(), compress, &[])
+/// How records travel, and whether they are compressed in the end.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    mapped: bool,
+    compress: bool,
+}
+
+fn form() -> impl Strategy<Value = Form> {
+    any::<[bool; 2]>().prop_map(|[mapped, compress]| Form { mapped, compress })
+}
+
+fn recorded(turns: &Turns, Form { mapped, compress }: Form) -> (Delivered, Vec<u64>, Vec<u8>) {
+    let layouts = usual();
+    let sources = scripts(turns).iter().map(Script::boxed).collect::<Vec<_>>();
+    let sources = sources.into_iter().map(|source| if mapped { Mapped::boxed(source, &layouts) } else { source });
+    run(sources.collect(), &layouts, compress, &[])
 }
 
 /// A recording of some blocks: as many records as need them.
@@ -70,6 +85,21 @@ fn long(compress: bool) -> (Delivered, Vec<u8>) {
     let rows = [Row { hits: 120_000, delivered: 120_000, ..Row::default() }];
     let (delivered, _, bytes) = run(vec![one.boxed(), two.boxed()], &usual(), compress, &rows);
     (delivered, bytes)
+}
+
+/// What `data/recording-1.0.spile` was made of, by the release that wrote it. Ten of each CPU's later turns are late.
+fn two_cpus() -> [Script; 2] {
+    let (one, two) = (Script::new(0), Script::new(1));
+    let frames = [0xffff_8000_0000_0010, 0xffff_8000_0000_0020];
+    let hash = hash_frames(0, frames.into_iter());
+    one.step(vec![definition(hash, 0, &frames)], 0);
+    two.step(Vec::new(), 0);
+    for turn in 0..3_u64 {
+        let times = (turn * 100..).take(40);
+        one.step(times.clone().map(|time| record(time, 0, time * 977, "cc1", hash)).collect(), turn * 100 + 120);
+        two.step(times.map(|time| record(time, 1, time * 353, "ld", 0)).collect(), turn * 100 + 110);
+    }
+    [one, two]
 }
 
 /// Where each block begins, and its header.
@@ -119,6 +149,40 @@ fn a_replay_is_what_was_delivered() {
 }
 
 #[test]
+fn the_first_version_is_read_as_ever() {
+    let found = replay(include_bytes!("data/recording-1.0.spile").to_vec()).unwrap();
+    let (delivered, late, bytes) = run(two_cpus().iter().map(Script::boxed).collect(), &usual(), true, &[]);
+    assert_eq!((found.error, found.recording.warnings()), (None, vec![]));
+    assert!(found.delivered == delivered && delivered.len() == 240, "other events, or in another order");
+    assert_eq!((found.late, late[1], found.stacks.len()), (late.clone(), 40, 1));
+    assert_eq!((found.recording.rows()[0].hits, found.recording.head().machine.host.as_str()), (240, "elsewhere"));
+    assert_eq!(bytes[8..10], MAJOR.to_le_bytes(), "and no longer written");
+}
+
+#[test]
+fn what_is_behind_a_damaged_compact_record_is_told_as_lost() {
+    let turns = vec![vec![(vec![5, 6, 8], 50)], vec![(vec![9], 50)]];
+    let (delivered, _, bytes) = recorded(&turns, Form { mapped: true, compress: false });
+    let (start, header) = blocks(&bytes)[1];
+    let events = &bytes[start + BLOCK_HEADER..][..header.stored as usize];
+    // One piece for each record; the one at 8 is of 15 bytes and 48.
+    let piece = |at: usize| &events[63 * at..][..63];
+    assert_eq!((events[0], piece(2)[15..19].to_vec()), (3, 8_u32.to_le_bytes().to_vec()));
+    for (at, wrong) in [(19, 9), (19, 0), (11, 40), (11, 47)] {
+        let mut third = piece(2).to_vec();
+        third[at] = wrong;
+        third.truncate(15 + usize::from(third[11]));
+        let payload = [piece(0), &third, piece(1), &events[3 * 63..]].concat();
+        let other = [&bytes[..start], &block(header.kind, header.number, &payload)].concat();
+        let found = replay(other).unwrap();
+        assert_eq!(found.delivered.len(), 3);
+        assert!(is_within(&found.delivered, &delivered));
+        let Some(Error::Recording { offset, message }) = found.error else { panic!("{:?}", found.error) };
+        assert!(offset == start as u64 && message.contains("1 records can't be read"), "{message}");
+    }
+}
+
+#[test]
 fn where_a_cut_recording_ends_is_said() {
     let (delivered, bytes) = long(true);
     let places = blocks(&bytes);
@@ -161,7 +225,7 @@ fn a_block_that_is_missing_is_noticed() {
 
 #[test]
 fn kinds_that_are_not_known_are_passed_over_and_later_versions_refused() {
-    let (delivered, _, bytes) = recorded(&vec![vec![(vec![1, 2], 5)]], false);
+    let (delivered, _, bytes) = recorded(&vec![vec![(vec![1, 2], 5)]], Form { mapped: false, compress: false });
     let (first, second) = (blocks(&bytes)[0].0, blocks(&bytes)[1].0);
     let head = &bytes[first..second];
     let rest: Vec<u8> = blocks(&bytes)[1..]
@@ -179,7 +243,7 @@ fn kinds_that_are_not_known_are_passed_over_and_later_versions_refused() {
     let sum = crc32fast::hash(&later[..12]);
     later[12..16].copy_from_slice(&sum.to_le_bytes());
     let Err(Error::Recording { offset: 8, message }) = replay(later) else { panic!("a later version was read") };
-    assert!(message.contains(&format!("version {}.0", MAJOR + 1)) && message.contains("up to 1.0"), "{message}");
+    assert!(message.contains(&format!("version {}.0", MAJOR + 1)) && message.contains("up to 2.0"), "{message}");
 }
 
 #[test]
@@ -248,8 +312,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn order_and_lateness_are_as_they_were(turns in turns(), compress in any::<bool>()) {
-        let (delivered, late, bytes) = recorded(&turns, compress);
+    fn order_and_lateness_are_as_they_were(turns in turns(), form in form()) {
+        let (delivered, late, bytes) = recorded(&turns, form);
         let found = replay(bytes).unwrap();
         prop_assert_eq!(found.error, None);
         prop_assert_eq!((found.delivered, found.late), (delivered, late));
@@ -257,9 +321,9 @@ proptest! {
 
     #[test]
     fn any_flipped_bit_is_noticed_and_what_is_left_is_of_the_original(
-        turns in turns(), compress in any::<bool>(), place in any::<prop::sample::Index>(), bit in 0_u8..8,
+        turns in turns(), form in form(), place in any::<prop::sample::Index>(), bit in 0_u8..8,
     ) {
-        let (delivered, _, mut bytes) = recorded(&turns, compress);
+        let (delivered, _, mut bytes) = recorded(&turns, form);
         let place = place.index(bytes.len());
         bytes[place] ^= 1 << bit;
         match replay(bytes) {
@@ -273,8 +337,10 @@ proptest! {
     }
 
     #[test]
-    fn whatever_its_length_a_recording_s_beginning_is_read(turns in turns(), length in any::<prop::sample::Index>()) {
-        let (delivered, _, mut bytes) = recorded(&turns, true);
+    fn whatever_its_length_a_recording_s_beginning_is_read(
+        turns in turns(), mapped in any::<bool>(), length in any::<prop::sample::Index>(),
+    ) {
+        let (delivered, _, mut bytes) = recorded(&turns, Form { mapped, compress: true });
         let places = blocks(&bytes);
         let length = length.index(bytes.len());
         bytes.truncate(length);
@@ -294,9 +360,16 @@ proptest! {
     #[test]
     fn any_bytes_between_sound_checksums_give_events_or_an_error(
         payloads in proptest::collection::vec((0_u16..8, proptest::collection::vec(any::<u8>(), 0..200)), 0..4),
-        prefix in prop_oneof![Just(vec![]), Just(vec![1, 0, 0, 1, 0, 48, 0, 0, 0, 48, 0, 1, 0])],
+        prefix in prop_oneof![
+            Just(vec![]),
+            Just(vec![1, 0, 0, 1, 0, 48, 0, 0, 0, 48, 0, 1, 0]),
+            (any::<[u8; 8]>(), 0_u8..200, any::<[u8; 4]>(), prop::sample::select(vec![0_u16, 1, 2, COMPACT_BASE]))
+                .prop_map(|(near, length, time, id)| {
+                    [&[3, 0, 0], &near[..], &[length, 0, 0, 0], &time, &id.to_le_bytes()].concat()
+                }),
+        ],
     ) {
-        let (_, _, bytes) = recorded(&vec![vec![(vec![1], 5)]], false);
+        let (_, _, bytes) = recorded(&vec![vec![(vec![1], 5)]], Form { mapped: false, compress: false });
         let mut bytes = bytes[..blocks(&bytes)[1].0].to_vec();
         for (number, (kind, payload)) in (1..).zip(payloads) {
             bytes.extend(block(kind, number, &[&prefix[..], &payload].concat()));

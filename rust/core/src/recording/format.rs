@@ -6,8 +6,8 @@ use crate::error::Error;
 
 /// What a recording begins with. The line's end shows a transfer that took it for text.
 pub const MAGIC: [u8; 8] = *b"\x89SPILE\r\n";
-/// Readers refuse a greater one.
-pub const MAJOR: u16 = 1;
+/// Readers refuse a greater one, and read all others. 2 brought stretches of compact records.
+pub const MAJOR: u16 = 2;
 /// What was added since that readers of this major version pass over.
 pub const MINOR: u16 = 0;
 /// Bytes of the file's header: magic, `u16` major, `u16` minor, `u32` checksum of these.

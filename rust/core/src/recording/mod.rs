@@ -1,7 +1,7 @@
 //! Recordings: a session's records in a file, and out of it again.
 //!
 //! ```text
-//! sources ──► merge ──► Recorder (copies each run) ──► writer's thread ──► blocks in a file
+//! sources ──► merge ──► Recorder (copies each run, or compact records unread) ──► writer's thread ──► blocks in a file
 //!                                └──► thread of facts: names of addresses, the ledger each second ──┘
 //!
 //! file ──► Recording (looks it over once) ──► Replay, a Source ──► merge ──► the same sinks

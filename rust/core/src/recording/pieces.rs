@@ -1,17 +1,20 @@
 //! What a block of events holds: pieces, each the records that one CPU's source gave in a row, and marks between turns.
 //!
-//! In: a [`Run`]. Out: bytes, and from bytes records again. The records are not looked at: they are as their source had
-//! them, and in the order in which it gave them.
+//! In: a [`Run`], or a [`Stretch`]. Out: bytes, and from bytes records again. The records are not looked at: they are as
+//! their source had them, and in the order in which it gave them.
 //!
 //! * Records: `u8` 1, `u16` CPU, `u16` number of groups, `u32` bytes; for each group `u16` length and `u16` number of the
 //!   records that have it in a row; the records, one behind the other.
 //! * A mark: `u8` 2, `u64` time. Every event with an earlier time stands before it, but for late ones.
+//! * Compact records: `u8` 3, `u16` CPU, `u64` last whole time before them, `u32` bytes; the records.
 
 use crate::error::Error;
+use crate::source::stretch::Stretch;
 use crate::source::{Entry, Run};
 
 const RECORDS: u8 = 1;
 const MARK: u8 = 2;
+const STRETCH: u8 = 3;
 /// The most records in a piece, and about the most bytes.
 const MOST_RECORDS: usize = 4096;
 const MOST_BYTES: usize = 256 << 10;
@@ -49,6 +52,15 @@ pub(super) fn push_records(out: &mut Vec<u8>, run: &Run, entries: &[Entry]) -> R
     Ok(count)
 }
 
+/// Appends compact records as they are.
+pub(super) fn push_stretch(out: &mut Vec<u8>, stretch: &Stretch<'_>) {
+    out.push(STRETCH);
+    out.extend(stretch.cpu.to_le_bytes());
+    out.extend(stretch.near.to_le_bytes());
+    out.extend((stretch.bytes.len() as u32).to_le_bytes());
+    out.extend(stretch.bytes);
+}
+
 /// Appends a mark.
 pub(super) fn push_mark(out: &mut Vec<u8>, time: u64) {
     out.push(MARK);
@@ -61,6 +73,13 @@ pub(super) enum Piece<'a> {
     Records(Records<'a>),
     /// The end of a turn.
     Mark(u64),
+    /// What a CPU's programs wrote.
+    Compact {
+        cpu: u16,
+        /// The last whole time before it.
+        near: u64,
+        bytes: &'a [u8],
+    },
 }
 
 /// Records of one CPU.
@@ -86,6 +105,15 @@ impl<'a> Piece<'a> {
                 let sum: usize = groups.iter().map(|group| usize::from(length_of(*group)) * times(*group)).sum();
                 let piece = Self::Records(Records { cpu, groups, bytes: records });
                 (sum == length).then_some((piece, 9 + size_of_val(groups) + length))
+            }
+            STRETCH => {
+                let (head, rest) = rest.split_first_chunk::<14>()?;
+                let (cpu, head) = head.split_first_chunk()?;
+                let (near, head) = head.split_first_chunk()?;
+                let length = u32::from_le_bytes(*head.first_chunk()?) as usize;
+                let bytes = rest.get(..length)?;
+                let piece = Self::Compact { cpu: u16::from_le_bytes(*cpu), near: u64::from_le_bytes(*near), bytes };
+                Some((piece, 15 + length))
             }
             _ => None,
         }

@@ -1,5 +1,5 @@
-//! What the merge tells, into blocks of events. In: each source's run, and the end of each turn. Out: blocks, to the
-//! thread that writes them.
+//! What the merge tells, into blocks of events. In: each source's run or stretches of records as they are, and the end of each
+//! turn. Out: blocks, to the thread that writes them.
 //!
 //! The merge's thread copies; compressing and writing are another's. Between them are a few blocks: where the disk doesn't
 //! keep up, [`Recorder::flush`] waits for it.
@@ -15,12 +15,13 @@ use rustc_hash::FxHashSet;
 use super::facts::{self, Sampler};
 use super::format::{BLOCK_HEADER, Kind};
 use super::head::{Clock, End, Head, Ledger, Losses};
-use super::pieces::{push_mark, push_records};
+use super::pieces::{push_mark, push_records, push_stretch};
 use super::writer::Writer;
 use crate::error::Error;
 use crate::event::{Layouts, Record};
 use crate::layout::{ALIGNED_ID, STACK_DEFINITION};
 use crate::loss::Row;
+use crate::source::stretch::Stretch;
 use crate::source::{Entry, Run};
 use crate::stack::Frames;
 
@@ -52,6 +53,8 @@ pub struct Recorder {
     mark: Option<u64>,
     /// Whether this turn had records.
     is_turn: bool,
+    /// Bytes of this turn's stretches.
+    copied: usize,
     flushed_at: Instant,
     failure: Arc<Mutex<Failure>>,
 }
@@ -104,6 +107,7 @@ pub fn record(
         told: FxHashSet::default(),
         mark: None,
         is_turn: false,
+        copied: 0,
         flushed_at: Instant::now(),
         failure,
     };
@@ -141,10 +145,7 @@ impl Recorder {
         if entries.is_empty() {
             return Ok(());
         }
-        if let Some(mark) = self.mark.take() {
-            push_mark(&mut self.current.bytes, mark);
-        }
-        self.is_turn = true;
+        self.begin();
         while !entries.is_empty() {
             let count = push_records(&mut self.current.bytes, run, entries)?;
             let (these, rest) = entries.split_at(count);
@@ -155,13 +156,31 @@ impl Recorder {
         Ok(())
     }
 
-    /// The turn has ended: everything before `bound` was delivered.
-    pub(crate) fn turn(&mut self, bound: u64) {
+    /// Takes compact records as they are. There are no stacks' definitions among them.
+    pub fn stretch(&mut self, stretch: &Stretch<'_>) {
+        self.begin();
+        push_stretch(&mut self.current.bytes, stretch);
+        self.current.events += stretch.events;
+        self.copied += stretch.bytes.len();
+        self.seal(ENOUGH);
+    }
+
+    /// The mark of a turn that had nothing is needed only if something follows it.
+    fn begin(&mut self) {
+        if let Some(mark) = self.mark.take() {
+            push_mark(&mut self.current.bytes, mark);
+        }
+        self.is_turn = true;
+    }
+
+    /// The turn has ended: everything before `bound` was delivered. Gives the bytes of its stretches.
+    pub(crate) fn turn(&mut self, bound: u64) -> usize {
         if std::mem::take(&mut self.is_turn) {
             push_mark(&mut self.current.bytes, bound);
         } else {
             self.mark = Some(bound);
         }
+        std::mem::take(&mut self.copied)
     }
 
     /// Hands over what is full, and now and then what isn't. Waits where the disk is slow. The error is the writer's.

@@ -14,6 +14,7 @@ use super::pieces::{Piece, Records};
 use super::reader::Recording;
 use crate::error::Error;
 use crate::event::Record;
+use crate::source::stretch::{Behind, Stretch};
 use crate::source::{Progress, Run, Source};
 
 /// A replay, as whoever started it sees it.
@@ -144,8 +145,7 @@ impl ReplaySource {
                 Ok(Record::Event(event)) => event.id(),
                 Ok(Record::Stack(_)) => 0,
                 Err(_) => {
-                    damage.records += 1;
-                    damage.first.get_or_insert(place);
+                    damage.record(place);
                     continue;
                 }
             };
@@ -156,6 +156,24 @@ impl ReplaySource {
         events
     }
 
+    /// Takes compact records in; gives how many of them are events. What is behind one that is none can't be told any more.
+    fn push_compact(
+        recording: &Recording,
+        (cpu, near, bytes): (u16, u64, &[u8]),
+        run: &mut Run,
+        damage: &mut Damage,
+        place: u64,
+    ) -> u64 {
+        let (stretch, behind) = Stretch::of(recording.layouts(), cpu, near, bytes);
+        for record in stretch.records(recording.layouts()) {
+            run.push_compact(cpu, record.layout, record.time, record.bytes);
+        }
+        if behind != Behind::Unasked {
+            damage.record(place);
+        }
+        u64::from(stretch.events)
+    }
+
     fn progress(&self) -> Progress {
         let watermark = if self.has_ended { u64::MAX } else { self.watermark };
         Progress { drained: self.has_ended, ended: self.has_ended, watermark }
@@ -163,6 +181,11 @@ impl ReplaySource {
 }
 
 impl Damage {
+    fn record(&mut self, place: u64) {
+        self.records += 1;
+        self.first.get_or_insert(place);
+    }
+
     fn add(&mut self, from: u64, to: u64) {
         self.first.get_or_insert(from);
         self.places += 1;
@@ -187,11 +210,15 @@ impl Source for ReplaySource {
                 self.has_ended = true;
                 return self.error().map_or_else(|| Ok(self.progress()), Err);
             }
-            match Piece::parse(&self.block[self.at..]) {
+            let events = match Piece::parse(&self.block[self.at..]) {
                 Some((Piece::Records(records), length)) => {
-                    let events = Self::push(&self.recording, &records, run, &mut self.damage, self.place);
-                    self.replay.events.fetch_add(events, Ordering::Relaxed);
                     self.at += length;
+                    Self::push(&self.recording, &records, run, &mut self.damage, self.place)
+                }
+                Some((Piece::Compact { cpu, near, bytes }, length)) => {
+                    self.at += length;
+                    let piece = (cpu, near, bytes);
+                    Self::push_compact(&self.recording, piece, run, &mut self.damage, self.place)
                 }
                 Some((Piece::Mark(time), length)) => {
                     self.at += length;
@@ -202,8 +229,10 @@ impl Source for ReplaySource {
                 None => {
                     self.damage.add(self.place, self.place);
                     self.at = self.block.len();
+                    0
                 }
-            }
+            };
+            self.replay.events.fetch_add(events, Ordering::Relaxed);
         }
     }
 

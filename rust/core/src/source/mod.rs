@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::layout::{ALIGNED_ID, COMPACT_SHIFT, EventLayout};
+use crate::recording::Recorder;
 use rows::Rows;
 
 /// Something that records can be read from.
@@ -22,10 +23,27 @@ pub trait Source: Send {
     /// Appends what is there now, and what arrives meanwhile only as far as it is no trouble: a call must end.
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error>;
 
+    /// As [`Self::read`], and everything that has been read goes to a recorder. Unless the source sees to that, it is what
+    /// came into the run.
+    fn record(&mut self, run: &mut Run, recorder: &mut Recorder) -> Result<Progress, Error> {
+        let outcome = self.read(run);
+        recorder.records(run).and(outcome)
+    }
+
+    /// Whether it sees to that: then a recording doesn't depend on what comes into the run.
+    fn records_itself(&self) -> bool {
+        false
+    }
+
     /// Told before the first read: of the events with this id only these columns matter, in ascending order, and the
     /// order of time doesn't. A source that decodes may give [`Rows`] of them, for any of these events.
     fn project(&mut self, id: u16, columns: &[u32]) {
         let _ = (id, columns);
+    }
+
+    /// Told before the first read: the events with this id are recorded, and nobody needs them in the run.
+    fn leave_out(&mut self, id: u16) {
+        let _ = id;
     }
 
     /// Waits for more, for a time, if it has reason to think that more comes soon. False: it didn't wait.

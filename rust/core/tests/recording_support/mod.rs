@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use spile_core::Error;
 use spile_core::event::{Event, Layouts};
+use spile_core::layout::COMPACT_BASE;
 use spile_core::loss::Row;
 use spile_core::merge::Merge;
-use spile_core::recording::{Head, Recording, Replay, ReplaySource, record};
-use spile_core::source::Source;
+use spile_core::recording::{Head, Recorder, Recording, Replay, ReplaySource, record};
+use spile_core::source::stretch::{Behind, Stretch};
+use spile_core::source::{Progress, Run, Source};
 use spile_core::spec::SessionSpec;
 use spile_core::stack::StackTable;
 
@@ -37,6 +39,56 @@ pub fn spec() -> SessionSpec {
         }],
     });
     SessionSpec::from_json(&json.to_string()).unwrap()
+}
+
+/// Gives what another source does, of records of fixed size, as a mapped ring would: those that are compact are copied.
+pub struct Mapped {
+    source: Box<dyn Source>,
+    layouts: Arc<Layouts>,
+    near: u64,
+}
+
+impl Mapped {
+    pub fn boxed(source: Box<dyn Source>, layouts: &Arc<Layouts>) -> Box<dyn Source> {
+        Box::new(Self { source, layouts: Arc::clone(layouts), near: 0 })
+    }
+
+    /// Writes whole times now and then, and each time if the last one is long ago.
+    fn compact(&mut self, record: &[u8], out: &mut Vec<u8>) {
+        let time = u64::from_le_bytes(*record.first_chunk().unwrap());
+        if time % 7 == 0 || time.abs_diff(self.near) > 1 << 30 {
+            out.extend((time as u32).to_le_bytes());
+            out.extend(u32::from(COMPACT_BASE).to_le_bytes());
+            out.extend(time.to_le_bytes());
+            self.near = time;
+        }
+        let start = out.len();
+        out.extend((time as u32).to_le_bytes());
+        out.extend(&record[8..]);
+        out.resize(start + (out.len() - start).next_multiple_of(8), 0);
+    }
+}
+
+impl Source for Mapped {
+    fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
+        self.source.read(run)
+    }
+
+    fn record(&mut self, run: &mut Run, recorder: &mut Recorder) -> Result<Progress, Error> {
+        let outcome = self.source.read(run);
+        for &entry in run.entries() {
+            let (near, mut bytes) = (self.near, Vec::new());
+            self.compact(run.record(entry), &mut bytes);
+            let (stretch, behind) = Stretch::of(&self.layouts, entry.cpu, near, &bytes);
+            assert_eq!((stretch.bytes.len(), behind), (bytes.len(), Behind::Unasked));
+            recorder.stretch(&stretch);
+        }
+        outcome
+    }
+
+    fn records_itself(&self) -> bool {
+        true
+    }
 }
 
 /// A file that goes away by itself.
