@@ -14,11 +14,13 @@ use spile_core::aggregate::Table;
 use spile_core::aggregate::bin::mix;
 use spile_core::aggregate::row::RowLayout;
 use spile_core::event::{Column, Layouts};
-use spile_core::layout::{Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
-use spile_core::pump::{Outlets, Pump};
+use spile_core::layout::{COMPACT_BASE, Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
+use spile_core::pump::{Extras, Outlets, Pump};
 use spile_core::queue::Popped;
+use spile_core::recording::{self, Clock, Head, Machine, Recorder};
 use spile_core::source::compact::Projection;
 use spile_core::source::packed::PackedSource;
+use spile_core::source::stretch::{Extent, Stretch};
 use spile_core::source::{Progress, Run, Source};
 use spile_core::spec::{AggregateFunction, SessionSpec, StackSpace};
 
@@ -41,6 +43,8 @@ fn main() {
         "columns" => columns(events),
         "merge-rings" => rings(events, true),
         "count-rings" => rings(events, false),
+        "record-rings" => record(events, false),
+        "record-and-merge-rings" => record(events, true),
         "merge-rows" => rows(events),
         other => panic!("{other}: no such loop"),
     }
@@ -183,6 +187,98 @@ fn rings(events: u64, deliver: bool) {
     let outlets = Arc::new(Outlets::new(&spec, Arc::clone(&layouts)));
     let ring = |cpu| Box::new(Ring::new(cpu, &layouts, events / 4)) as Box<dyn Source>;
     let pump = Pump::new(&spec, (0..4).map(ring).collect(), outlets);
+    measured(events, || run(pump));
+}
+
+/// One CPU's mapped ring, read as the engine's own is: records as programs write them, which are zeros once they are read.
+struct Mapped {
+    cpu: u16,
+    layouts: Arc<Layouts>,
+    bytes: Vec<u8>,
+    at: usize,
+    near: u64,
+    is_read: bool,
+}
+
+impl Mapped {
+    fn new(cpu: u16, layouts: &Arc<Layouts>, events: u64) -> Self {
+        let first = |time: u64, id: u16| u64::from(time as u32) | u64::from(id) << 32;
+        let start = 1 << 40;
+        let mut words = vec![first(start, COMPACT_BASE), start];
+        for index in 0..events {
+            let time = start + 3_000 + index * 1_000 + u64::from(cpu);
+            let time = if index % 100 == 99 { time - 2_500 } else { time };
+            words.extend([first(time, 1), mix(index) % PIDS]);
+        }
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        Self { cpu, layouts: Arc::clone(layouts), bytes, at: 0, near: 0, is_read: true }
+    }
+
+    fn pass(&mut self, run: &mut Run, mut record: impl FnMut(&Stretch<'_>)) -> Progress {
+        let until = (self.at + 16 * TURN).min(self.bytes.len());
+        let mut watermark = 0;
+        while self.at < until {
+            let there = &mut self.bytes[self.at..until];
+            let word = |offset: usize| u64::from_le_bytes(*there[offset..].first_chunk().unwrap());
+            let most = there.len().min(Stretch::MOST);
+            let Extent { length, events, near, .. } = Extent::of(&self.layouts, self.near, most, there.len(), word);
+            let stretch = Stretch { cpu: self.cpu, near: self.near, events, bytes: &there[..length] };
+            record(&stretch);
+            if self.is_read {
+                for record in stretch.records(&self.layouts) {
+                    run.push_compact(self.cpu, record.layout, record.time, record.bytes);
+                    watermark = record.time - 5_000;
+                }
+            }
+            there[..length].fill(0);
+            (self.at, self.near) = (self.at + length, near);
+        }
+        let ended = self.at == self.bytes.len();
+        Progress { drained: true, ended, watermark: if ended { u64::MAX } else { watermark } }
+    }
+}
+
+impl Source for Mapped {
+    fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
+        Ok(self.pass(run, |_| {}))
+    }
+
+    fn record(&mut self, run: &mut Run, recorder: &mut Recorder) -> Result<Progress, Error> {
+        Ok(self.pass(run, |stretch| recorder.stretch(stretch)))
+    }
+
+    fn records_itself(&self) -> bool {
+        true
+    }
+
+    fn leave_out(&mut self, _: u16) {
+        self.is_read = false;
+    }
+}
+
+/// Four mapped rings into a recording, and merged into batches beside that if somebody reads them. What the thread that writes
+/// does is not counted.
+fn record(events: u64, deliver: bool) {
+    let layouts = layouts(&[(U32, Role::Capture)], &[], Encoding::Aligned);
+    let mut spec = spec(0, deliver);
+    spec.probes[0].aggregates.clear();
+    let outlets = Arc::new(Outlets::new(&spec, Arc::clone(&layouts)));
+    let ring = |cpu| Box::new(Mapped::new(cpu, &layouts, events / 4)) as Box<dyn Source>;
+    // By hand, and never closed: rustix reads the clock in a way that valgrind can't follow.
+    let clock = Clock { monotonic: 0, wall: 0 };
+    let head = Head {
+        spile: String::new(),
+        spec: spec.clone(),
+        events: Vec::new(),
+        names: Vec::new(),
+        clock,
+        machine: Machine::default(),
+    };
+    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let begun = recording::record(nowhere, "/dev/null", false, &head, Arc::clone(&layouts), Box::new(|| None));
+    let (recorder, _) = begun.unwrap();
+    let extras = Extras { recorder: Some(recorder), ..Extras::default() };
+    let pump = Pump::with(&spec, (0..4).map(ring).collect(), outlets, extras);
     measured(events, || run(pump));
 }
 
