@@ -135,6 +135,17 @@ def test_what_is_behind_a_damaged_compact_record_is_lost_with_it(path: Path, wro
     assert error is not None and "1 records can't be read: 3 events were read all the same, and of 1" in str(error)
 
 
+def test_a_small_file_can_t_ask_for_gigabytes(path: Path) -> None:
+    """A description by which each compact record would become one of 60,000 bytes: it has none."""
+    made, head = Recording(major=2), recordings.head()
+    head["events"][0]["fixed_size"] = head["events"][0]["max_size"] = 60_000
+    made.add(recordings.HEAD, head)
+    made.add(EVENTS, recordings.compact(0, 0, *[recordings.compact_record(1, 1, "ld")] * 100_000) + mark(9), 100_000)
+    path.write_bytes(made.bytes)
+    got, error = replayed(path)
+    assert got == [] and error is not None and "1 records can't be read: 0 events were read" in str(error)
+
+
 def test_names_come_from_the_recording_alone(path: Path) -> None:
     made = Recording()
     head = recordings.head()
