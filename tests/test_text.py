@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import string as letters
+import sys
 from typing import Any
 
 import pytest

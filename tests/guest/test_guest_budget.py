@@ -1,4 +1,4 @@
-"""``max_overhead=`` at a function, by each means that the kernel has: what is left out, in order, and every hit in the ledger."""
+"""``max_overhead=`` at a function, by each means that the kernel has: steps in order, and every hit in the ledger."""
 
 from __future__ import annotations
 
