@@ -30,6 +30,7 @@ LOOPS = (
     "count-rings",
     "record-rings",
     "record-and-merge-rings",
+    "count-rings-comm",
     "merge-rows",
 )
 EVENTS = 20_000

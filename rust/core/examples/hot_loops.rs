@@ -14,7 +14,9 @@ use spile_core::aggregate::Table;
 use spile_core::aggregate::bin::mix;
 use spile_core::aggregate::row::RowLayout;
 use spile_core::event::{Column, Layouts};
-use spile_core::layout::{COMPACT_BASE, Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role};
+use spile_core::layout::{
+    ALIGNED_ID, COMPACT_BASE, COMPACT_SHIFT, Encoding, EventLayout, EventSchema, FieldSchema, FieldType, Role,
+};
 use spile_core::pump::{Extras, Outlets, Pump};
 use spile_core::queue::Popped;
 use spile_core::recording::{self, Clock, Head, Machine, Recorder};
@@ -26,10 +28,14 @@ use spile_core::spec::{AggregateFunction, SessionSpec, StackSpace};
 
 const U32: FieldType = FieldType::Int { size: 4, signed: false };
 const U64: FieldType = FieldType::Int { size: 8, signed: false };
+const COMM: FieldType = FieldType::FixedString { size: 16 };
 const STACK: FieldType = FieldType::Stack { space: StackSpace::Kernel };
-/// Different processes and stacks.
+/// Different processes, programs that they run, and stacks.
 const PIDS: u64 = 64;
+const COMMS: u64 = 24;
 const STACKS: u64 = 300;
+/// Events of a kind that a CPU has of one process before the next: a fifth of what a compile has.
+const RUN: u64 = 20;
 /// Events of a ring's turn.
 const TURN: usize = 5_000;
 
@@ -41,8 +47,10 @@ fn main() {
         "count-by-pid-and-stack" => drop(stream(events, &[0, 1], false, true)),
         "decode" => drop(stream(events, &[], true, true)),
         "columns" => columns(events),
-        "merge-rings" => rings(events, true),
-        "count-rings" => rings(events, false),
+        "merge-rings" => rings::<16>(events, &[U32], 1, true),
+        "count-rings" => rings::<16>(events, &[U32], 1, false),
+        "count-rings-comm" => rings::<32>(events, &[U32, COMM], 1, false),
+        "count-rings-comm-runs" => rings::<32>(events, &[U32, COMM], RUN, false),
         "record-rings" => record(events, false),
         "record-and-merge-rings" => record(events, true),
         "merge-rows" => rows(events),
@@ -113,14 +121,14 @@ fn stream(events: u64, key: &[u32], deliver: bool, counts: bool) -> Arc<Outlets>
     let source = PackedSource::recorded(packed(events), packed_layouts, Arc::clone(&outlets.stacks)).unwrap();
     let pump = Pump::new(&spec, vec![Box::new(source)], Arc::clone(&outlets));
     if deliver && !counts {
-        run(pump)
+        pumped(pump)
     } else {
-        measured(events, || run(pump))
+        measured(events, || pumped(pump))
     }
     outlets
 }
 
-fn run(mut pump: Pump) {
+fn pumped(mut pump: Pump) {
     while !pump.turn(false).unwrap().ended {}
     pump.turn(true).unwrap();
 }
@@ -135,31 +143,45 @@ fn columns(events: u64) {
     }
 }
 
-/// One CPU's ring of compact records, with their times.
-struct Ring {
+/// One CPU's ring of compact records of so many bytes, with their times.
+struct Ring<const SIZE: usize> {
     cpu: u16,
     layouts: Arc<Layouts>,
-    records: Vec<(u64, [u8; 16])>,
+    records: Vec<(u64, [u8; SIZE])>,
     at: usize,
     /// Where they are only counted.
     projection: Option<Projection>,
 }
 
-impl Ring {
+/// A process's record.
+fn compact<const SIZE: usize>(layout: &EventLayout, pid: u64) -> [u8; SIZE] {
+    assert_eq!(layout.compact_size() as usize, SIZE);
+    let mut record = [0; SIZE];
+    let mut put =
+        |offset: u32, bytes: &[u8]| record[(offset - COMPACT_SHIFT) as usize..][..bytes.len()].copy_from_slice(bytes);
+    put(ALIGNED_ID, &layout.schema.id.to_le_bytes());
+    for (field, slot) in layout.schema.fields.iter().zip(&layout.slots) {
+        match field.ty {
+            FieldType::FixedString { .. } => put(slot.offset.unwrap(), format!("program/{}", pid % COMMS).as_bytes()),
+            _ => put(slot.offset.unwrap(), &(pid as u32).to_le_bytes()),
+        }
+    }
+    record
+}
+
+impl<const SIZE: usize> Ring<SIZE> {
     /// Each hundredth record is an interrupt's, which stands before its victim's earlier one.
-    fn new(cpu: u16, layouts: &Arc<Layouts>, events: u64) -> Self {
+    fn new(cpu: u16, layouts: &Arc<Layouts>, events: u64, run: u64) -> Self {
         let record = |index: u64| {
             let time = 1_000_000 + index * 1_000 + u64::from(cpu);
-            let mut record = [0; 16];
-            record[4] = 1;
-            record[8..12].copy_from_slice(&((mix(index) % PIDS) as u32).to_le_bytes());
+            let record = compact(layouts.get(1).unwrap(), mix(index / run) % PIDS);
             (if index % 100 == 99 { time - 2_500 } else { time }, record)
         };
         Self { cpu, layouts: Arc::clone(layouts), records: (0..events).map(record).collect(), at: 0, projection: None }
     }
 }
 
-impl Source for Ring {
+impl<const SIZE: usize> Source for Ring<SIZE> {
     fn read(&mut self, run: &mut Run) -> Result<Progress, Error> {
         let layout = self.layouts.get(1).ok_or_else(|| Error::engine("no layout"))?;
         let until = (self.at + TURN).min(self.records.len());
@@ -180,14 +202,16 @@ impl Source for Ring {
     }
 }
 
-/// Four rings, merged into batches or counted by process.
-fn rings(events: u64, deliver: bool) {
-    let layouts = layouts(&[(U32, Role::Capture)], &[0], Encoding::Aligned);
-    let spec = spec(1, deliver);
+/// Four rings, merged into batches or counted by all of their columns.
+fn rings<const SIZE: usize>(events: u64, columns: &[FieldType], run: u64, deliver: bool) {
+    let fields: Vec<_> = columns.iter().map(|ty| (*ty, Role::Capture)).collect();
+    let key: Vec<u32> = (0..columns.len() as u32).collect();
+    let layouts = layouts(&fields, &key, Encoding::Aligned);
+    let spec = spec(key.len(), deliver);
     let outlets = Arc::new(Outlets::new(&spec, Arc::clone(&layouts)));
-    let ring = |cpu| Box::new(Ring::new(cpu, &layouts, events / 4)) as Box<dyn Source>;
+    let ring = |cpu| Box::new(Ring::<SIZE>::new(cpu, &layouts, events / 4, run)) as Box<dyn Source>;
     let pump = Pump::new(&spec, (0..4).map(ring).collect(), outlets);
-    measured(events, || run(pump));
+    measured(events, || pumped(pump));
 }
 
 /// One CPU's mapped ring, read as the engine's own is: records as programs write them, which are zeros once they are read.
@@ -279,7 +303,7 @@ fn record(events: u64, deliver: bool) {
     let (recorder, _) = begun.unwrap();
     let extras = Extras { recorder: Some(recorder), ..Extras::default() };
     let pump = Pump::with(&spec, (0..4).map(ring).collect(), outlets, extras);
-    measured(events, || run(pump));
+    measured(events, || pumped(pump));
 }
 
 /// Rows of the kernel's tables, added to those of the script.

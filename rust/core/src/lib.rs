@@ -26,6 +26,7 @@ pub mod spec;
 pub mod stack;
 pub mod symbol;
 pub mod watch;
+pub mod words;
 mod worker;
 
 pub use error::Error;

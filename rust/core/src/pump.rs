@@ -15,9 +15,10 @@ use crate::recording::Recorder;
 use crate::sample::Sampler;
 use crate::sink::Sink;
 use crate::source::Source;
-use crate::source::rows::{RowColumn, Rows};
+use crate::source::rows::Rows;
 use crate::spec::{AggregateFunction, OnFull, SessionSpec};
 use crate::stack::StackTable;
+use crate::words::{Words, words};
 
 /// What to do with an event.
 #[derive(Debug, Default, Clone)]
@@ -44,7 +45,7 @@ struct Addition {
     /// In an event.
     columns: Box<[Option<Column>]>,
     /// In a row.
-    row: Box<[RowColumn]>,
+    row: Box<[Words]>,
 }
 
 impl Weight {
@@ -251,9 +252,12 @@ fn wanted<'a>(columns: impl Iterator<Item = &'a Vec<u32>>) -> Vec<u32> {
     wanted
 }
 
-fn in_row(layout: &EventLayout, wanted: &[u32], column: u32) -> Option<RowColumn> {
-    let ty = layout.schema.fields.get(column as usize)?.ty;
-    Some(RowColumn { ty, index: wanted.binary_search(&column).ok()? })
+/// Where a column is in rows of these; none where rows can't have them.
+fn in_row(layout: &EventLayout, wanted: &[u32], column: u32) -> Option<Words> {
+    let ty = |column: u32| layout.schema.fields.get(column as usize).map(|field| field.ty);
+    let before = wanted.get(..wanted.binary_search(&column).ok()?)?;
+    let at = before.iter().map(|column| words(ty(*column)?)).sum::<Option<usize>>()?;
+    Words::new(ty(column)?, at)
 }
 
 struct End<'a> {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use spile_core::Error;
 use spile_core::aggregate::bin::{hash, register};
-use spile_core::aggregate::row::{Extra, Kept, RowLayout, ordered, words};
+use spile_core::aggregate::row::{Extra, Kept, RowLayout, ordered};
 use spile_core::aggregate::{Accumulated, Heavy, Part, Table};
 use spile_core::layout::{Encoding, EventSchema, FieldType, Role};
 use spile_core::pump::{Outlets, Pump};
@@ -22,6 +22,7 @@ use spile_core::source::packed::PackedSource;
 use spile_core::source::{Progress, Run, Source};
 use spile_core::spec::{AggregateFunction, StackSpace};
 use spile_core::stack::hash_frames;
+use spile_core::words::words;
 
 /// A source that is never told what is wanted, and makes whole records.
 struct Whole<S>(S);

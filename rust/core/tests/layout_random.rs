@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod aligned_support;
 mod packed_support;
 
+use aligned_support::{compact, write};
 use packed_support::{Datum, data, field_types, schema};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,45 +13,10 @@ use spile_core::event::{Event, Layouts, Record, Value};
 use spile_core::layout::*;
 use spile_core::source::Run;
 use spile_core::source::compact::Projection;
-use spile_core::source::rows::RowColumn;
+use spile_core::words::Words;
 
 fn columns() -> impl Strategy<Value = Vec<(FieldType, Role)>> {
     vec(field_types().prop_map(|ty| (ty, Role::Capture)), 0..=16)
-}
-
-/// Writes an aligned record from the documented form; a stack's only frame stands for its hash. None is null.
-fn write(layout: &EventLayout, values: &[Option<Datum>]) -> Vec<u8> {
-    let mut bytes = vec![0xee; layout.fixed_size as usize];
-    let nulls = values.iter().enumerate().fold(0u16, |mask, (index, value)| mask | u16::from(value.is_none()) << index);
-    bytes[..8].copy_from_slice(&77_u64.to_le_bytes());
-    bytes[8..10].copy_from_slice(&layout.schema.id.to_le_bytes());
-    bytes[10..12].copy_from_slice(&nulls.to_le_bytes());
-    for ((field, slot), value) in layout.schema.fields.iter().zip(&layout.slots).zip(values) {
-        let at = slot.offset.unwrap() as usize;
-        let size = slot.size as usize;
-        match value {
-            // What stands in the place of a null must not matter, but a place in the tail must not lead outside.
-            None if matches!(field.ty, FieldType::String { .. } | FieldType::Bytes { .. }) => bytes[at..at + 4].fill(0),
-            None => {}
-            Some(Datum::Unsigned(value)) => bytes[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]),
-            Some(Datum::Signed(value)) => bytes[at..at + size].copy_from_slice(&value.to_le_bytes()[..size]),
-            Some(Datum::Name(id)) => bytes[at..at + size].copy_from_slice(&id.to_le_bytes()),
-            Some(Datum::Stack(frames)) => {
-                bytes[at..at + 8].copy_from_slice(&frames.first().copied().unwrap_or(0).to_le_bytes());
-            }
-            Some(Datum::Text(text)) if matches!(field.ty, FieldType::FixedString { .. }) => {
-                bytes[at..at + size].fill(0);
-                bytes[at..at + text.len()].copy_from_slice(text);
-            }
-            Some(Datum::Text(text)) => {
-                let place = bytes.len() as u32 | (text.len() as u32) << 16;
-                bytes[at..at + 4].copy_from_slice(&place.to_le_bytes());
-                bytes.extend(text);
-                bytes.resize(bytes.len().next_multiple_of(8), 0xee);
-            }
-        }
-    }
-    bytes
 }
 
 proptest! {
@@ -138,35 +105,38 @@ proptest! {
         aligned[..8].copy_from_slice(&time.to_le_bytes());
         let end = layout.slots.iter().map(|slot| (slot.offset.unwrap() + slot.size) as usize).max().unwrap_or(0).max(12);
         aligned[end..].fill(0);
-        let mut compact = vec![0; layout.compact_size() as usize];
-        compact[..4].copy_from_slice(&(time as u32).to_le_bytes());
-        compact[4..end - 4].copy_from_slice(&aligned[8..end]);
+        let compact = compact(&layout, &aligned);
         prop_assert!(compact.len().is_multiple_of(8) && compact.len() < end + 4);
         let mut run = Run::default();
         run.push_compact(3, &layout, time, &compact);
         let entry = run.entries()[0];
         prop_assert_eq!((entry.cpu, entry.vouched), (3, 9));
         prop_assert_eq!(run.record(entry), aligned.as_slice());
-        // A row of every other column is what the event has there; none where one of them could not be read.
+        // A row of every other column is what the event has there, and zeros behind a string's room; none where one of them
+        // could not be read. What comes twice is one row.
         let event = Event { layout: &layout, cpu: 3, bytes: &aligned };
         for first in 0..2 {
             let wanted: Vec<u32> = (first..columns.len() as u32).step_by(2).collect();
-            let types = wanted.iter().map(|column| columns[*column as usize].0);
-            let are_words = types.clone().all(|ty| !matches!(ty, FieldType::FixedString { .. }));
-            let projection = Projection::new(&layout, &wanted);
-            prop_assert_eq!(projection.is_some(), are_words);
-            let Some(projection) = projection else { continue };
+            let projection = Projection::new(&layout, &wanted).unwrap();
             run.clear();
             let are_read = wanted.iter().all(|column| values[*column as usize].is_some() || *column >= 16);
             prop_assert_eq!(run.push_row(&projection, &compact), are_read);
+            prop_assert_eq!(run.push_row(&projection, &compact), are_read);
             let rows = &run.rows()[9];
-            prop_assert_eq!(!rows.is_empty(), are_read);
-            if are_read && !wanted.is_empty() {
-                let row = rows.iter().next().unwrap();
-                for (index, (column, ty)) in wanted.iter().zip(types).enumerate() {
-                    prop_assert_eq!(RowColumn { ty, index }.value(row), event.value(*column as usize));
+            prop_assert_eq!((rows.len(), rows.iter().count()), if are_read { (2, 1) } else { (0, 0) });
+            let Some((row, events)) = rows.iter().next() else { continue };
+            prop_assert_eq!(events, 2);
+            let mut at = 0;
+            for column in wanted {
+                let words = Words::new(columns[column as usize].0, at).unwrap();
+                prop_assert_eq!(words.value(row), event.value(column as usize));
+                if let FieldType::FixedString { size } = words.ty {
+                    let bytes: Vec<u8> = words.of(row).iter().flat_map(|word| word.to_le_bytes()).collect();
+                    prop_assert!(bytes[usize::from(size)..].iter().all(|byte| *byte == 0));
                 }
+                at = words.end();
             }
+            prop_assert_eq!(at, row.len());
         }
     }
 

@@ -27,6 +27,12 @@ impl Given<'_> {
             _ => None,
         }
     }
+
+    /// So many times that.
+    #[inline]
+    pub(super) fn sum(self, hits: u64) -> Option<i128> {
+        Some(self.number()?.saturating_mul(hits.into()))
+    }
 }
 
 /// What is kept of the events with one key.
@@ -36,8 +42,8 @@ pub(super) trait Accumulator: Debug + Clone + Send + 'static {
     /// What is added at a time.
     type Item<'a>: Copy;
 
-    /// What an event's value adds; none if it is null.
-    fn of_value<'a>(form: Self::Form, given: Option<Given<'a>>) -> Option<Self::Item<'a>>;
+    /// What a value adds that so many events have; none if it is null.
+    fn of_value<'a>(form: Self::Form, given: Option<Given<'a>>, hits: u64) -> Option<Self::Item<'a>>;
 
     /// What a row adds that was kept elsewhere; none if it is none of this aggregate's.
     fn of_row<'a>(form: Self::Form, layout: &RowLayout, row: &'a [u64]) -> Option<Self::Item<'a>>;

@@ -14,7 +14,7 @@ impl Accumulator for Bins {
     type Item<'a> = i64;
 
     #[inline]
-    fn of_value(bin: Bin, given: Option<Given<'_>>) -> Option<i64> {
+    fn of_value(bin: Bin, given: Option<Given<'_>>, _: u64) -> Option<i64> {
         Some(bin.of(given?.number()?))
     }
 

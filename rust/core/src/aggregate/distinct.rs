@@ -8,9 +8,10 @@
 use super::accumulated::{Accumulated, Rank};
 use super::accumulator::{Accumulator, Given};
 use super::bin::{REGISTER_BITS, hash, register};
-use super::row::{RowLayout, words};
+use super::row::RowLayout;
 use crate::event::Value;
 use crate::layout::FieldType;
+use crate::words::words;
 
 /// The number of registers.
 pub const REGISTERS: usize = 1 << REGISTER_BITS;
@@ -65,7 +66,7 @@ impl Accumulator for Registers {
     type Item<'a> = (u16, u8);
 
     #[inline]
-    fn of_value(_: (), given: Option<Given<'_>>) -> Option<(u16, u8)> {
+    fn of_value(_: (), given: Option<Given<'_>>, _: u64) -> Option<(u16, u8)> {
         let (register, rank) = register(hash_of(given?)?);
         Some((register as u16, rank as u8))
     }
@@ -184,7 +185,7 @@ mod tests {
         let mut registers = Registers::new(());
         let ty = FieldType::Int { size: 8, signed: false };
         for value in values {
-            let item = Registers::of_value((), Some(Given { value: Value::Unsigned(value), ty })).unwrap();
+            let item = Registers::of_value((), Some(Given { value: Value::Unsigned(value), ty }), 1).unwrap();
             registers.add((), item, 1);
         }
         registers

@@ -1,11 +1,10 @@
-//! Where the parts of a key and a value are: in an event, in a row of what is left of one, in a row from a limited table.
+//! Where the parts of a key and a value are: in an event, or in a row: of what is left of one, or from a limited table.
 //! In: a record of one of these kinds. Out: its values. What is made of them does not depend on which kind it was.
 
 use super::key::{Strings, Word};
-use super::row::Words;
 use crate::event::{Column, Event, Value};
 use crate::layout::FieldType;
-use crate::source::rows::RowColumn;
+use crate::words::Words;
 
 /// A place in records of one kind.
 pub(super) trait Field<'a>: Copy {
@@ -19,7 +18,7 @@ pub(super) trait Field<'a>: Copy {
     fn ty(self) -> Option<FieldType>;
 
     /// What is there, as part of a key; none for null.
-    #[inline]
+    #[inline(always)]
     fn word(self, record: Self::Record, strings: &mut Strings) -> Option<Word> {
         strings.word(self.value(record))
     }
@@ -38,25 +37,6 @@ impl<'a> Field<'a> for Option<Column> {
     }
 }
 
-impl<'a> Field<'a> for RowColumn {
-    type Record = &'a [u64];
-
-    #[inline]
-    fn value(self, row: &'a [u64]) -> Value<'a> {
-        Self::value(self, row)
-    }
-
-    fn ty(self) -> Option<FieldType> {
-        Some(self.ty)
-    }
-
-    /// These rows have no strings.
-    #[inline]
-    fn word(self, row: &'a [u64], _: &mut Strings) -> Option<Word> {
-        Word::of(Self::value(self, row))
-    }
-}
-
 impl<'a> Field<'a> for Words {
     type Record = &'a [u64];
 
@@ -67,5 +47,14 @@ impl<'a> Field<'a> for Words {
 
     fn ty(self) -> Option<FieldType> {
         Some(self.ty)
+    }
+
+    #[inline(always)]
+    fn word(self, row: &'a [u64], strings: &mut Strings) -> Option<Word> {
+        match self.ty {
+            FieldType::FixedString { size } => Some(strings.fixed(self.of(row), size)),
+            FieldType::Int { signed: false, .. } => Some(Word::unsigned(*row.get(self.at)?)),
+            ty => Word::of(ty.value(*row.get(self.at)?)),
+        }
     }
 }

@@ -8,6 +8,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::event::Value;
 use crate::spec::StackSpace;
+use crate::words::text;
 
 /// A part of a key, as a script sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +55,10 @@ impl Hash for Word {
 impl Word {
     const fn new(kind: Kind, bits: u64) -> Self {
         Self { kind, bits }
+    }
+
+    pub(super) const fn unsigned(bits: u64) -> Self {
+        Self { kind: Kind::Unsigned, bits }
     }
 
     /// A value that is no string; none for null.
@@ -110,6 +115,26 @@ impl<const N: usize> Hash for Tuple<N> {
 pub(super) struct Strings {
     numbers: HashMap<Arc<[u8]>, u64, FxBuildHasher>,
     texts: Vec<Arc<[u8]>>,
+    /// Short ones seen lately, by their words. Nothing before the first one.
+    recent: Vec<Known>,
+}
+
+/// A string of two words, as rows have it.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    words: [u64; 2],
+    word: Word,
+}
+
+/// Slots for short strings seen lately: a busy machine runs fewer programs at a time.
+const RECENT: usize = 256;
+
+/// Where a string of two words is kept.
+#[inline]
+fn slot([first, second]: [u64; 2]) -> usize {
+    // Odd, and without a pattern: digits of pi.
+    let mixed = (first ^ second.rotate_left(32)).wrapping_mul(0x243F_6A88_85A3_08D3);
+    (mixed >> (u64::BITS - RECENT.ilog2())) as usize
 }
 
 impl Strings {
@@ -131,6 +156,29 @@ impl Strings {
             Value::String { bytes, .. } => Some(Word::new(Kind::Text, self.number(bytes))),
             value => Word::of(value),
         }
+    }
+
+    /// A string that rows have: of two words nearly always one seen lately, whose bytes need not be looked at.
+    #[inline(always)]
+    pub(super) fn fixed(&mut self, words: &[u64], size: u8) -> Word {
+        if let &[first, second] = words
+            && let Some(known) = self.recent.get(slot([first, second]))
+            && known.words == [first, second]
+        {
+            return known.word;
+        }
+        self.look_up(words, size)
+    }
+
+    #[cold]
+    fn look_up(&mut self, words: &[u64], size: u8) -> Word {
+        let word = Word::new(Kind::Text, self.number(text(words, size)));
+        if let &[first, second] = words {
+            let known = Known { words: [first, second], word };
+            self.recent.resize(RECENT, known);
+            self.recent[slot(known.words)] = known;
+        }
+        word
     }
 
     /// A part as a word; none for a string that never occurred.

@@ -62,37 +62,39 @@ impl<A: Accumulator> Keyed<A> {
         }
     }
 
-    /// Adds what records have, each under the key that these fields of it make. The hits of those that had both.
+    /// Adds what records have, each so many times and under the key that these fields of it make. The hits of those that had
+    /// both.
     #[inline]
     pub(super) fn add<'a, F: Field<'a>>(
         &mut self,
         form: A::Form,
         key: &[F],
         strings: &mut Strings,
-        records: impl Iterator<Item = F::Record>,
-        item: impl Fn(F::Record) -> Option<(A::Item<'a>, u64)>,
+        records: impl Iterator<Item = (F::Record, u64)>,
+        item: impl Fn(F::Record, u64) -> Option<A::Item<'a>>,
     ) -> u64 {
         let mut added = 0_u64;
         match (self, key) {
             (Self::Cell(cell), _) => {
-                for (item, hits) in records.filter_map(item) {
+                for (record, hits) in records {
+                    let Some(item) = item(record, hits) else { continue };
                     cell.get_or_insert_with(|| A::new(form)).add(form, item, hits);
                     added = added.saturating_add(hits);
                 }
             }
             // Not by one closure for all arms: it would not be inlined.
             (Self::One(map), &[one]) => {
-                for record in records {
-                    if let (Some((item, hits)), Some(one)) = (item(record), one.word(record, strings)) {
+                for (record, hits) in records {
+                    if let (Some(item), Some(one)) = (item(record, hits), one.word(record, strings)) {
                         put(map, Tuple([one]), form, item, hits);
                         added = added.saturating_add(hits);
                     }
                 }
             }
             (Self::Two(map), &[one, two]) => {
-                for record in records {
-                    if let (Some((item, hits)), Some(one), Some(two)) =
-                        (item(record), one.word(record, strings), two.word(record, strings))
+                for (record, hits) in records {
+                    if let (Some(item), Some(one), Some(two)) =
+                        (item(record, hits), one.word(record, strings), two.word(record, strings))
                     {
                         put(map, Tuple([one, two]), form, item, hits);
                         added = added.saturating_add(hits);
@@ -100,8 +102,8 @@ impl<A: Accumulator> Keyed<A> {
                 }
             }
             (Self::Many(map, words), key) => {
-                for record in records {
-                    let Some((item, hits)) = item(record) else { continue };
+                for (record, hits) in records {
+                    let Some(item) = item(record, hits) else { continue };
                     words.clear();
                     words.extend(key.iter().map_while(|part| part.word(record, strings)));
                     if words.len() == key.len() {

@@ -28,7 +28,7 @@ impl Accumulator for Count {
     type Item<'a> = ();
 
     #[inline]
-    fn of_value(_: (), _: Option<Given<'_>>) -> Option<()> {
+    fn of_value(_: (), _: Option<Given<'_>>, _: u64) -> Option<()> {
         Some(())
     }
 
@@ -66,8 +66,8 @@ impl Accumulator for Sum {
     type Item<'a> = i128;
 
     #[inline]
-    fn of_value(_: (), given: Option<Given<'_>>) -> Option<i128> {
-        given?.number()
+    fn of_value(_: (), given: Option<Given<'_>>, hits: u64) -> Option<i128> {
+        given?.sum(hits)
     }
 
     #[inline]
@@ -103,7 +103,7 @@ impl Accumulator for Least {
     type Item<'a> = i128;
 
     #[inline]
-    fn of_value(_: (), given: Option<Given<'_>>) -> Option<i128> {
+    fn of_value(_: (), given: Option<Given<'_>>, _: u64) -> Option<i128> {
         given?.number()
     }
 
@@ -140,7 +140,7 @@ impl Accumulator for Greatest {
     type Item<'a> = i128;
 
     #[inline]
-    fn of_value(_: (), given: Option<Given<'_>>) -> Option<i128> {
+    fn of_value(_: (), given: Option<Given<'_>>, _: u64) -> Option<i128> {
         given?.number()
     }
 
@@ -179,8 +179,8 @@ impl Accumulator for Mean {
     type Item<'a> = i128;
 
     #[inline]
-    fn of_value(_: (), given: Option<Given<'_>>) -> Option<i128> {
-        given?.number()
+    fn of_value(_: (), given: Option<Given<'_>>, hits: u64) -> Option<i128> {
+        given?.sum(hits)
     }
 
     #[inline]
@@ -228,9 +228,9 @@ impl Accumulator for Stats {
     type Item<'a> = Summed;
 
     #[inline]
-    fn of_value(_: (), given: Option<Given<'_>>) -> Option<Summed> {
+    fn of_value(_: (), given: Option<Given<'_>>, hits: u64) -> Option<Summed> {
         let value = given?.number()?;
-        Some(Summed { sum: value, least: value, greatest: value })
+        Some(Summed { sum: given?.sum(hits)?, least: value, greatest: value })
     }
 
     #[inline]

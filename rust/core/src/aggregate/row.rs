@@ -11,9 +11,9 @@
 
 use super::bin::Bin;
 use crate::error::Error;
-use crate::event::Value;
 use crate::layout::FieldType;
 use crate::spec::AggregateFunction;
+use crate::words::Words;
 
 /// What the value adds to the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,36 +76,6 @@ pub fn ordered(bits: u64, signed: bool) -> u64 {
     bits ^ (u64::from(signed) << 63)
 }
 
-/// Some words of a row, and what they hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Words {
-    /// The type of the column that they come from. An integer's word is widened with zeros.
-    pub ty: FieldType,
-    /// Where they begin.
-    pub at: usize,
-    /// How many they are.
-    pub count: usize,
-}
-
-impl Words {
-    /// What is there.
-    #[inline]
-    pub(super) fn value(self, row: &[u64]) -> Value<'_> {
-        let words = row.get(self.at..self.at + self.count).unwrap_or_default();
-        match (self.ty, words) {
-            // A string's bytes are in the order of memory.
-            (FieldType::FixedString { size }, words) => {
-                let bytes = bytemuck::cast_slice(words);
-                let bytes = bytes.get(..usize::from(size)).unwrap_or_default();
-                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-                Value::String { bytes: &bytes[..end], cut: false }
-            }
-            (ty, [word]) => ty.value(*word),
-            _ => Value::Null,
-        }
-    }
-}
-
 /// Where each word of an aggregate's rows is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowLayout {
@@ -127,15 +97,6 @@ pub struct RowLayout {
     places: [Option<usize>; Kept::ALL.len()],
 }
 
-/// The words that a column takes in a row; none for one that has no fixed size.
-pub fn words(ty: FieldType) -> Option<usize> {
-    match ty {
-        FieldType::Int { .. } | FieldType::Name | FieldType::Stack { .. } => Some(1),
-        FieldType::FixedString { size } => Some(usize::from(size).div_ceil(8)),
-        FieldType::String { .. } | FieldType::Bytes { .. } => None,
-    }
-}
-
 impl RowLayout {
     /// The row of an aggregate of a value, by a key of these columns. Refuses a column of no fixed size, by the place of it.
     pub fn new(
@@ -146,10 +107,10 @@ impl RowLayout {
     ) -> Result<Self, Error> {
         let mut width = 0;
         let mut take = |ty: FieldType, place: String| {
-            let count = words(ty)
+            let words = Words::new(ty, width)
                 .ok_or_else(|| Error::spec(place, format!("a {} has no size that a row could have", ty.spelling())))?;
-            width += count;
-            Ok::<_, Error>(Words { ty, at: width - count, count })
+            width = words.end();
+            Ok::<_, Error>(words)
         };
         let key = key.iter().enumerate().map(|(part, ty)| take(*ty, format!("{place}.by[{part}]")));
         let key = key.collect::<Result<Vec<_>, _>>()?;
@@ -158,7 +119,7 @@ impl RowLayout {
             (Some(Extra::Item), Some(ty)) => Some(take(ty, format!("{place}.value"))?),
             _ => None,
         };
-        let extra_at = key.last().map_or(0, |last| last.at + last.count);
+        let extra_at = key.last().map_or(0, |last| last.end());
         let kept_at = match extra {
             None => extra_at,
             Some(Extra::Item) => extra_at + item.map_or(0, |item| item.count),

@@ -16,8 +16,9 @@ use super::row::{Extra, RowLayout};
 use super::table::Row;
 use super::top::Top;
 use crate::event::{Column, Event};
-use crate::source::rows::{RowColumn, Rows};
+use crate::source::rows::Rows;
 use crate::spec::AggregateFunction;
+use crate::words::Words;
 
 /// Accumulators by key. What it gives back of what is added: the hits that had a key and a value.
 pub(super) trait Store: Debug + Send {
@@ -25,7 +26,7 @@ pub(super) trait Store: Debug + Send {
     fn event(&mut self, event: &Event<'_>, columns: &[Option<Column>], hits: u64) -> u64;
 
     /// What is left of events.
-    fn rows(&mut self, rows: &Rows, columns: &[RowColumn]) -> u64;
+    fn rows(&mut self, rows: &Rows, columns: &[Words]) -> u64;
 
     /// A row that a script kept: its key's columns, and the words that are kept under them.
     fn tallied<'a>(
@@ -96,15 +97,15 @@ impl<A: Accumulator> Stored<A> {
         Box::new(Self::new(form, parts))
     }
 
-    /// Adds records; columns are those of the key, and behind them the value's.
+    /// Adds records, each so many times; columns are those of the key, and behind them the value's.
     #[inline]
-    fn add<'a, F: Field<'a>>(&mut self, columns: &[F], records: impl Iterator<Item = F::Record>, hits: u64) -> u64 {
+    fn add<'a, F: Field<'a>>(&mut self, columns: &[F], records: impl Iterator<Item = (F::Record, u64)>) -> u64 {
         let Self { form, parts, keyed, strings } = self;
         let Some((key, value)) = columns.split_at_checked(*parts) else { return 0 };
         let value = value.first().and_then(|value| Some((*value, value.ty()?)));
         let given = |record| value.map(|(field, ty)| Given { value: field.value(record), ty });
         let form = *form;
-        keyed.add(form, key, strings, records, |record| Some((A::of_value(form, given(record))?, hits)))
+        keyed.add(form, key, strings, records, |record, hits| A::of_value(form, given(record), hits))
     }
 
     fn row(&self, words: &[Word], found: &A) -> Row {
@@ -114,15 +115,11 @@ impl<A: Accumulator> Stored<A> {
 
 impl<A: Accumulator> Store for Stored<A> {
     fn event(&mut self, event: &Event<'_>, columns: &[Option<Column>], hits: u64) -> u64 {
-        self.add(columns, std::iter::once(event), hits)
+        self.add(columns, std::iter::once((event, hits)))
     }
 
-    fn rows(&mut self, rows: &Rows, columns: &[RowColumn]) -> u64 {
-        match columns {
-            // Rows without a word can't be told apart, only numbered.
-            [] => self.add(columns, std::iter::repeat_n(&[] as &[u64], rows.len()), 1),
-            _ => self.add(columns, rows.iter(), 1),
-        }
+    fn rows(&mut self, rows: &Rows, columns: &[Words]) -> u64 {
+        self.add(columns, rows.iter())
     }
 
     fn tallied<'a>(
@@ -137,7 +134,7 @@ impl<A: Accumulator> Store for Stored<A> {
         if key.len() != *parts || hits == 0 {
             return 0;
         }
-        keyed.add(form, key, strings, std::iter::once(event), |_| Some((A::of_row(form, layout, words)?, hits)))
+        keyed.add(form, key, strings, std::iter::once((event, hits)), |_, _| A::of_row(form, layout, words))
     }
 
     fn merge(&mut self, layout: &RowLayout, rows: &[u64]) -> u64 {
@@ -146,8 +143,8 @@ impl<A: Accumulator> Store for Stored<A> {
         if layout.key.len() != *parts || hits_at >= layout.width {
             return 0;
         }
-        let rows = rows.chunks_exact(layout.width).filter(|row| row[hits_at] > 0);
-        keyed.add(form, &layout.key, strings, rows, |row| Some((A::of_row(form, layout, row)?, row[hits_at])))
+        let rows = rows.chunks_exact(layout.width).map(|row| (row, row[hits_at])).filter(|(_, hits)| *hits > 0);
+        keyed.add(form, &layout.key, strings, rows, |row, _| A::of_row(form, layout, row))
     }
 
     fn len(&self) -> usize {

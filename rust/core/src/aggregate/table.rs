@@ -8,8 +8,9 @@ use super::row::RowLayout;
 use super::store::{Store, store};
 use super::tallied::Tallied;
 use crate::event::{Column, Event};
-use crate::source::rows::{RowColumn, Rows};
+use crate::source::rows::Rows;
 use crate::spec::{AggregateFunction, AggregateSpec};
+use crate::words::Words;
 
 /// A key and what was accumulated under it.
 pub type Row = (Vec<Part>, Accumulated);
@@ -63,9 +64,9 @@ impl TableGuard<'_> {
     }
 
     /// Takes rows in likewise.
-    pub fn add_rows(&mut self, rows: &Rows, columns: &[RowColumn]) {
+    pub fn add_rows(&mut self, rows: &Rows, columns: &[Words]) {
         let added = self.0.store.rows(rows, columns);
-        self.0.account(rows.len() as u64, added);
+        self.0.account(rows.len(), added);
     }
 
     /// Adds rows that were kept elsewhere, each of `layout.width` words. One without a key (a stack that is none) counts as

@@ -119,7 +119,7 @@ impl Accumulator for Top {
     type Item<'a> = Item<'a>;
 
     #[inline]
-    fn of_value(_: usize, given: Option<Given<'_>>) -> Option<Item<'_>> {
+    fn of_value(_: usize, given: Option<Given<'_>>, _: u64) -> Option<Item<'_>> {
         given.map(|given| given.value).filter(|value| *value != Value::Null).map(Item)
     }
 
@@ -261,7 +261,7 @@ mod tests {
         ["ld", "cc1", "ld", "as", "ld", "cc1"].into_iter().for_each(|text| top.add(2, of(text), 1));
         let heavy = |text: &str, hits| Heavy { item: Part::Text(text.as_bytes().into()), hits, error: 0 };
         assert_eq!(top.accumulated(2), Accumulated::Top { hits: 6, items: vec![heavy("ld", 3), heavy("cc1", 2)] });
-        assert_eq!(Top::of_value(2, None).map(|_| ()), None);
+        assert_eq!(Top::of_value(2, None, 1).map(|_| ()), None);
         top.shrink(1);
         let again = top.counters.get(&of("ld")).unwrap();
         assert_eq!((again.hits, again.error, top.floor), (3, 0, 2));

@@ -3,7 +3,7 @@
 
 use super::rows::Rows;
 use crate::event::Column;
-use crate::layout::{ALIGNED_NULLS, COMPACT_SHIFT, EventLayout, FieldType};
+use crate::layout::{ALIGNED_NULLS, COMPACT_SHIFT, EventLayout};
 
 /// What is read of the records of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Projection {
     nulls: u16,
 }
 
-/// A word that lies within the record, whatever the column's size, and where in it the column is.
+/// A word that lies within the record, whatever the column's size, and what of it is a word of the column's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     word: usize,
@@ -28,7 +28,7 @@ const WORD: usize = size_of::<u64>();
 const NULLS: usize = (ALIGNED_NULLS - COMPACT_SHIFT) as usize;
 
 impl Projection {
-    /// Of a layout's columns. None where one of them is no integer, name or stack, or the layout has no compact form.
+    /// Of a layout's columns. None where the layout has no compact form.
     pub fn new(layout: &EventLayout, columns: &[u32]) -> Option<Self> {
         if !layout.is_fixed() {
             return None;
@@ -36,17 +36,14 @@ impl Projection {
         let size = layout.compact_size() as usize;
         let (mut places, mut nulls) = (Vec::with_capacity(columns.len()), 0);
         for &column in columns {
+            let bytes = layout.slots.get(column as usize)?.size as usize;
             let column = Column::new(layout, column as usize)?;
-            let width = match column.ty() {
-                FieldType::Int { size, .. } => usize::from(size),
-                FieldType::Name => 2,
-                FieldType::Stack { .. } => WORD,
-                FieldType::FixedString { .. } | FieldType::String { .. } | FieldType::Bytes { .. } => return None,
-            };
-            let offset = (column.offset() - COMPACT_SHIFT) as usize;
-            let word = offset.min(size.checked_sub(WORD)?);
-            let place = Place { word, shift: 8 * (offset - word) as u32, mask: u64::MAX >> (64 - 8 * width) };
-            places.push(place);
+            let start = (column.offset() - COMPACT_SHIFT) as usize;
+            for offset in (start..start + bytes).step_by(WORD) {
+                let (word, width) = (offset.min(size.checked_sub(WORD)?), (start + bytes - offset).min(WORD));
+                let place = Place { word, shift: 8 * (offset - word) as u32, mask: u64::MAX >> (64 - 8 * width) };
+                places.push(place);
+            }
             nulls |= column.null();
         }
         Some(Self { id: layout.schema.id, size, places: places.into(), nulls })
@@ -58,17 +55,14 @@ impl Projection {
     }
 
     /// Appends the row of a record. False where it has none: a column could not be read, or the record is shorter than its kind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&self, record: &[u8], rows: &mut Rows) -> bool {
         let word =
             |at: usize| record.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |it| u64::from_le_bytes(*it));
         if record.len() < self.size || (word(0) >> (8 * NULLS)) as u16 & self.nulls != 0 {
             return false;
         }
-        for place in &self.places {
-            rows.word(word(place.word) >> place.shift & place.mask);
-        }
-        rows.end(1);
+        rows.push(self.places.len(), self.places.iter().map(|place| word(place.word) >> place.shift & place.mask));
         true
     }
 }

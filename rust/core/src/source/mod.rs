@@ -114,7 +114,7 @@ impl Run {
     }
 
     /// Appends what is left of a compact record that is only counted. False where that is not enough, and it must be a record.
-    #[inline]
+    #[inline(always)]
     pub fn push_row(&mut self, projection: &compact::Projection, record: &[u8]) -> bool {
         projection.push(record, self.rows_of(projection.id()))
     }

@@ -2,10 +2,11 @@
 //!
 //! A program is never run within itself on one CPU, and its tables are its own: plain loads and stores are exact.
 
-use spile_core::aggregate::row::{Extra, Kept, Words};
+use spile_core::aggregate::row::{Extra, Kept};
 use spile_core::error::Error;
 use spile_core::layout::FieldType;
 use spile_core::spec::Expr;
+use spile_core::words::{Words, words};
 
 use super::super::ir::{Base, BinOp, Block, Cmp, Helper, Inst, Operand, Slot, Ty, VReg};
 use super::super::table::{FACTOR, FAULTED, HEADER, PROBES, TableLayout, USED};
@@ -277,7 +278,7 @@ impl<'a> Build<'a> {
 
     /// The hash of a value's words.
     fn hash_of(&mut self, expr: &Expr, ty: FieldType, fault: Block) -> Result<VReg, Error> {
-        let count = spile_core::aggregate::row::words(ty).unwrap_or(1);
+        let count = words(ty).unwrap_or(1);
         let slot = self.f.slot(8 * count as u32);
         self.write_words(expr, &Words { ty, at: 0, count }, slot, fault)?;
         let hash = self.f.constant(0);
