@@ -45,6 +45,10 @@ def test_the_installed_command_is_this_one() -> None:
         (["count", "sched:sched_switch", "--duration", "0"], "no length of time"),
         (["count", "sched:sched_switch", "-c", "true", "-p", "1"], "different targets"),
         (["trace", "sched:sched_switch", "--limit", "0"], "--limit"),
+        (["count", "sched:sched_switch", "--max-overhead", "0"], "no share of the CPUs' time"),
+        (["trace", "sched:sched_switch", "--max-overhead", "3"], "write 3% or 0.03"),
+        (["record", "sched:sched_switch", "--max-overhead", "101%"], "no share of the CPUs' time"),
+        (["hist", "sched:sched_switch", "arg.prev_pid", "--max-overhead", "little"], "no share of the CPUs' time"),
     ],
 )
 def test_wrong_usage_is_status_2_and_a_message(arguments: list[str], word: str) -> None:

@@ -58,6 +58,24 @@ def test_a_sample_says_what_one_stands_for() -> None:
     assert refused.returncode == 2 and "--sample" in refused.stderr
 
 
+@pytest.mark.parametrize("share", ["0.01%", "0.0001"])
+def test_what_a_budget_leaves_out_is_told_at_the_end(share: str) -> None:
+    # No number of calls, for what a fast machine does in a time may be too little: until it is enough.
+    code = "import os, time\nend = time.monotonic() + 3\nwhile time.monotonic() < end: os.getppid()"
+    done = spile("trace", GETPPID, "--capture", "kstack", "--max-overhead", share, "-c", python(code))
+    assert done.returncode == 0, done.stderr
+    assert "max_overhead: tracing took" in done.stderr and "from here on stacks are empty" in done.stderr
+    assert "Warning" not in done.stderr and "(at " not in done.stderr
+    assert "to keep to max_overhead=" in done.stderr
+
+
+def test_a_budget_with_room_leaves_nothing_out() -> None:
+    done = spile("count", GETPPID, "--max-overhead", "100%", "-c", getppid(CALLS))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == CALLS
+    assert "max_overhead" not in done.stderr
+
+
 def test_a_stack_as_key_is_a_list_of_frames() -> None:
     rows = spile_json("count", GETPPID, "--by", "kstack", "--top", "1", "-c", getppid(100))
     assert len(rows) == 1

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import spile
-from spile import _native, arg, comm
+from spile import _native, arg, comm, pid
+from workload import GETPPID, call
 
 pytestmark = pytest.mark.live
 
@@ -101,6 +102,29 @@ def test_strings_are_counted_without_a_key_too(descriptor: int) -> None:
     assert listed == (len(SEEKS), [(name, len(SEEKS), 0)])
     ((_, registers),) = different._native.items()  # type: ignore[union-attr]
     assert round(_native.estimate_distinct(registers)) == 1
+
+
+def test_counts_by_process_and_comm_are_exact_without_tables_in_the_kernel() -> None:
+    own = Path("/proc/self/comm")
+    before = own.read_text().strip()
+    # The longest that a process may have, one that fills a word, one that another one begins with.
+    made = [("fifteen-letters", 3000), ("eight-ch", 1), ("eight", 1), ("fifteen-letters", 500), ("é x", 2000)]
+    session = spile.Session(pid=os.getpid(), tables=0)
+    calls = session.tracepoint(GETPPID)
+    counts, total = calls.count(by=(pid, comm)), calls.count()
+    try:
+        with session:
+            for name, count in made:
+                own.write_text(name)
+                call(count)
+            session.stop()
+    finally:
+        own.write_text(before)
+    expected: Counter[Any] = Counter()
+    for name, count in made:
+        expected[os.getpid(), name] += count
+    assert dict(counts.items()) == dict(expected)
+    assert (total.value, session.losses.lost) == (sum(expected.values()), 0)
 
 
 def test_what_is_taken_adds_up(descriptor: int) -> None:

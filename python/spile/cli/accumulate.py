@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from spile.cli import accumulating, expressions, options
+from spile.cli import accumulating, expressions
 
 #: What is accumulated, what that is in a list of commands, and an example.
 _ABOUT = {
@@ -38,8 +38,7 @@ def _command(kind: str) -> click.Command:
             made = method(expressions.operand(value, fields), **parameters, by=by)
             return made if unit is None else made.with_unit(unit)
 
-        session = options.session(given.command, given.pid, given.engine)
-        accumulating.run(session, probe, given, declare)
+        accumulating.run(probe, given, declare)
 
     decorated: Callable[..., None] = accumulating.shared(function)
     for parameter in reversed(_parameters(kind)):

@@ -26,6 +26,7 @@ class Given:
     by: str | None
     where: str | None
     sample: int
+    max_overhead: float | None
     top: int | None
     duration: float | None
     command: str | None
@@ -54,6 +55,7 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
         options.target,
         options.duration,
         _top,
+        options.max_overhead,
         options.sample,
         options.where,
         _by,
@@ -71,8 +73,9 @@ def _top(function: Callable[..., None]) -> Callable[..., None]:
     return click.option("-n", "--top", type=wanted, help="Print only the N greatest (on a terminal 20).")(function)
 
 
-def run(session: spile.Session, probe: str, given: Given, declare: Declare) -> None:
+def run(probe: str, given: Given, declare: Declare) -> None:
     """Declares, lets the session run to its end, prints."""
+    session = options.session(given.command, given.pid, given.max_overhead, given.engine)
     names = expressions.split(given.by) if given.by is not None else []
     fields = expressions.fields_of(probe)
     keys = tuple(expressions.operand(name, fields) for name in names)

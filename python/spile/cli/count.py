@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from spile.cli import accumulating, options
+from spile.cli import accumulating
 
 
 @click.command("count", short_help="Count how often a probe fires, by any key.")
@@ -18,5 +18,4 @@ def command(probe: str, given: accumulating.Given) -> None:
     spile count raw_syscalls:sys_enter --by arg.id -c 'make -j4'
     spile count profile:99 --by kstack --top 5 -d 10
     """
-    session = options.session(given.command, given.pid, given.engine)
-    accumulating.run(session, probe, given, lambda declared, by, fields: declared.count(by=by))
+    accumulating.run(probe, given, lambda declared, by, fields: declared.count(by=by))

@@ -37,6 +37,22 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
         return float(match[1]) * _UNITS[match[2]]
 
 
+class Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
+    """A part of a whole: 0.03 or 3%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text to a number that is more than 0 and at most 1."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", value)
+        share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is no share of the CPUs' time; write 3% or 0.03, at most 100% or 1", param, ctx)
+        return share
+
+
 def duration(function: Function) -> Function:
     """`--duration`."""
     return click.option("-d", "--duration", type=Duration(), help="End after this time: 10, 500ms, 2m.")(function)
@@ -58,6 +74,12 @@ def sample(function: Function) -> Function:
     return click.option("--sample", type=wanted, default=1, metavar="N", help="Take one of N of these, on each CPU.")(
         function
     )
+
+
+def max_overhead(function: Function) -> Function:
+    """`--max-overhead`."""
+    about = "Leave out more, step by step, rather than take more of all CPUs' time: 3%, 0.03."
+    return click.option("--max-overhead", type=Share(), metavar="SHARE", help=about)(function)
 
 
 def target(function: Function) -> Function:
@@ -118,11 +140,11 @@ def printed(session: spile.Session, *, script: bool = False, command: bool = Fal
     return script or command or explaining is not None
 
 
-def session(command: str | None, pid: int | None, engine: str = "auto") -> spile.Session:
-    """The session that `-c`, `-p` and `--engine` describe."""
+def session(command: str | None, pid: int | None, max_overhead: float | None, engine: str = "auto") -> spile.Session:
+    """The session that `-c`, `-p`, `--max-overhead` and `--engine` describe."""
     if command is not None and pid is not None:
         raise click.UsageError("-c and -p are two different targets; give one of them")
-    return spile.Session(command=command, pid=pid, engine=engine)
+    return spile.Session(command=command, pid=pid, max_overhead=max_overhead, engine=engine)
 
 
 def exit_status(session: spile.Session) -> int:

@@ -32,6 +32,7 @@ from spile.cli.trace import default_capture
 )
 @options.where
 @options.sample
+@options.max_overhead
 @click.option("--raw", is_flag=True, help="Don't compress: a larger file, a little less work.")
 @options.duration
 @options.target
@@ -41,6 +42,7 @@ def command(
     wanted: tuple[str, ...],
     where: str | None,
     sample: int,
+    max_overhead: float | None,
     raw: bool,
     duration: float | None,
     command: str | None,
@@ -52,7 +54,7 @@ def command(
     spile record -c 'make -j4' -o make.spile 'sched:*' raw_syscalls:sys_enter
     spile record profile:99 --capture pid,comm,kstack,ustack -d 10
     """
-    session = options.session(command, pid)
+    session = options.session(command, pid, max_overhead)
     for probe in probes:
         fields = expressions.fields_of(probe)
         capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)

@@ -23,6 +23,7 @@ from spile.cli.output import on_terminal
 )
 @options.where
 @options.sample
+@options.max_overhead
 @click.option("-l", "--limit", type=click.IntRange(min=1), help="End after so many events.")
 @options.duration
 @options.target
@@ -33,6 +34,7 @@ def command(
     wanted: tuple[str, ...],
     where: str | None,
     sample: int,
+    max_overhead: float | None,
     limit: int | None,
     duration: float | None,
     command: str | None,
@@ -51,7 +53,7 @@ def command(
     """
     fields = expressions.fields_of(probe)
     capture = expressions.captures(",".join(wanted) or default_capture(probe), fields)
-    session = options.session(command, pid, engine)
+    session = options.session(command, pid, max_overhead, engine)
     declared = session.probe(probe, capture=capture, where=expressions.condition(where, fields), sample=sample)
     if options.printed(session, script=print_script, command=print_command):
         return
