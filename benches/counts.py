@@ -31,6 +31,7 @@ LOOPS = (
     "record-rings",
     "record-and-merge-rings",
     "count-rings-comm",
+    "count-rings-comm-runs",
     "merge-rows",
 )
 EVENTS = 20_000

@@ -53,6 +53,7 @@ impl<'a> Field<'a> for Words {
     fn word(self, row: &'a [u64], strings: &mut Strings) -> Option<Word> {
         match self.ty {
             FieldType::FixedString { size } => Some(strings.fixed(self.of(row), size)),
+            // What most keys are, without a jump by the type.
             FieldType::Int { signed: false, .. } => Some(Word::unsigned(*row.get(self.at)?)),
             ty => Word::of(ty.value(*row.get(self.at)?)),
         }

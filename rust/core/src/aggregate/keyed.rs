@@ -85,20 +85,19 @@ impl<A: Accumulator> Keyed<A> {
             // Not by one closure for all arms: it would not be inlined.
             (Self::One(map), &[one]) => {
                 for (record, hits) in records {
-                    if let (Some(item), Some(one)) = (item(record, hits), one.word(record, strings)) {
-                        put(map, Tuple([one]), form, item, hits);
-                        added = added.saturating_add(hits);
-                    }
+                    let Some(item) = item(record, hits) else { continue };
+                    let Some(one) = one.word(record, strings) else { continue };
+                    put(map, Tuple([one]), form, item, hits);
+                    added = added.saturating_add(hits);
                 }
             }
             (Self::Two(map), &[one, two]) => {
                 for (record, hits) in records {
-                    if let (Some(item), Some(one), Some(two)) =
-                        (item(record, hits), one.word(record, strings), two.word(record, strings))
-                    {
-                        put(map, Tuple([one, two]), form, item, hits);
-                        added = added.saturating_add(hits);
-                    }
+                    let Some(item) = item(record, hits) else { continue };
+                    let Some(one) = one.word(record, strings) else { continue };
+                    let Some(two) = two.word(record, strings) else { continue };
+                    put(map, Tuple([one, two]), form, item, hits);
+                    added = added.saturating_add(hits);
                 }
             }
             (Self::Many(map, words), key) => {
