@@ -1,8 +1,8 @@
 //! Columns as words. In: rows of words of 64 bits, and the types of columns. Out: where in a row a column is, and its value.
 //!
 //! An integer's word has its bits, widened with zeros; a name's the event's id, a stack's the content hash, 0 for none. A string
-//! of fixed size has its bytes in the order of memory, and zeros behind them. Only whoever asked for the columns knows which
-//! they are.
+//! of fixed size has its bytes in the order of memory, and zeros behind its room. Only whoever asked for the columns knows
+//! which they are.
 
 use crate::event::Value;
 use crate::layout::FieldType;
@@ -47,7 +47,7 @@ impl Words {
 }
 
 /// A string of at most so many bytes, without its NUL.
-pub fn text(words: &[u64], size: u8) -> &[u8] {
+pub(crate) fn text(words: &[u64], size: u8) -> &[u8] {
     let bytes = bytemuck::cast_slice(words);
     let bytes = bytes.get(..usize::from(size)).unwrap_or_default();
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()

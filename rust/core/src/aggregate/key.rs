@@ -57,8 +57,10 @@ impl Word {
         Self { kind, bits }
     }
 
+    /// An integer that isn't negative.
+    #[inline]
     pub(super) const fn unsigned(bits: u64) -> Self {
-        Self { kind: Kind::Unsigned, bits }
+        Self::new(Kind::Unsigned, bits)
     }
 
     /// A value that is no string; none for null.
