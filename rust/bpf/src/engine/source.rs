@@ -224,7 +224,7 @@ mod tests {
 
         fn rows(&mut self, id: u16, rows: &Rows) {
             assert_eq!(id, 2);
-            self.rows.extend(rows.iter().flatten());
+            self.rows.extend(rows.iter().flat_map(|(row, count)| row.repeat(count as usize)));
         }
     }
 
