@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice};
 use spile_bpf::kernel::clock;
 use spile_core::batch::Batch as Buffer;
+use spile_core::event::Event as BufferedEvent;
 use spile_core::recording::Recording;
 
 use crate::columns::Columns;
@@ -38,6 +39,11 @@ impl Shared {
         Arc::new(Self { buffer, kinds, wall_offset })
     }
 
+    /// An event. Raises `IndexError` behind the end.
+    pub fn event(&self, index: usize) -> PyResult<BufferedEvent<'_>> {
+        self.buffer.event(index).ok_or_else(|| PyIndexError::new_err("batch index out of range"))
+    }
+
     /// For values.
     pub fn context(&self) -> Context<'_> {
         Context { kinds: &self.kinds, stacks: self.buffer.stacks() }
@@ -58,11 +64,9 @@ impl Batch {
 
 /// The object for an event: of the script's own class where its probe has one.
 pub fn event_object<'py>(py: Python<'py>, shared: &Arc<Shared>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-    let Some(event) = shared.buffer.event(index) else {
-        return Err(PyIndexError::new_err("batch index out of range"));
-    };
+    let id = shared.event(index)?.id();
     let view = Event::view(Arc::clone(shared), index);
-    match shared.kinds.get(event.id()).and_then(|kind| kind.class.as_ref()) {
+    match shared.kinds.get(id).and_then(|kind| kind.class.as_ref()) {
         None => Ok(Bound::new(py, view)?.into_any()),
         Some(class) => class.bind(py).call1((Bound::new(py, view)?,)),
     }

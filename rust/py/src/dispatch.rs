@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use spile_core::event::IntegerColumn;
@@ -165,12 +165,12 @@ impl<'a> Call<'a> {
                 None => argument.put(py, self.kind, subject, place),
             }
         };
-        let waits = !self.handler.takes_event;
-        if !waits {
+        let takes_event = self.handler.takes_event;
+        if takes_event {
             calls.make()?;
         }
         calls.push(&self.handler.callable, &self.arguments, put)?;
-        if waits { Ok(()) } else { calls.make() }
+        if takes_event { calls.make() } else { Ok(()) }
     }
 }
 
@@ -188,17 +188,16 @@ impl Argument {
 
     fn object<'py>(&self, py: Python<'py>, kind: &Kind, subject: Subject<'_>) -> PyResult<Bound<'py, PyAny>> {
         let Subject { shared, index, .. } = subject;
-        let event = || shared.buffer.event(index).ok_or_else(|| PyIndexError::new_err("batch index out of range"));
         Ok(match self {
             Self::Field(field) => {
                 let Some(field) = kind.fields.get(*field) else { return Ok(py.None().into_bound(py)) };
-                shared.context().field(py, field, &event()?)?
+                shared.context().field(py, field, &shared.event(index)?)?
             }
             Self::Event => event_object(py, shared, index)?,
             Self::Id => kind.id.into_pyobject(py)?.into_any(),
             Self::Probe => kind.probe.object(py).into_any(),
-            Self::Time => event()?.time().into_pyobject(py)?.into_any(),
-            Self::Cpu => event()?.cpu.into_pyobject(py)?.into_any(),
+            Self::Time => shared.event(index)?.time().into_pyobject(py)?.into_any(),
+            Self::Cpu => shared.event(index)?.cpu.into_pyobject(py)?.into_any(),
             Self::Constant(constant) => constant.bind(py).clone(),
         })
     }
